@@ -1,0 +1,38 @@
+// The profiles a process offers, by name. Filled by main() or DebugServer, never by static initialisers.
+#ifndef FIBERSCOPE_PPROF_PROFILE_CATALOG_H_
+#define FIBERSCOPE_PPROF_PROFILE_CATALOG_H_
+
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "pprof/profile_source.h"
+
+namespace fiberscope::pprof {
+
+// Thread-safe. Owns its sources; they live as long as the catalog. Never blocks for long (one mutex, short sections).
+class ProfileCatalog {
+ public:
+  ProfileCatalog() = default;
+  ProfileCatalog(const ProfileCatalog&) = delete;
+  ProfileCatalog& operator=(const ProfileCatalog&) = delete;
+
+  // kAlreadyExists when the name is taken, kInvalidArgument when it is empty or contains white space.
+  absl::Status Add(std::unique_ptr<ProfileSource> source);
+
+  // Case-sensitive. Null when there is none of that name.
+  ProfileSource* Find(std::string_view name) const;
+
+  // Sorted by name, bytewise.
+  std::vector<ProfileSource*> All() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::unique_ptr<ProfileSource>> sources_;  // GUARDED_BY(mutex_), sorted by name
+};
+
+}  // namespace fiberscope::pprof
+
+#endif  // FIBERSCOPE_PPROF_PROFILE_CATALOG_H_

@@ -1,0 +1,58 @@
+// Code addresses to functions, files and lines.
+//
+// Two tiers (both cached for ever, per address):
+//   names   from .symtab, else .dynsym, of the loaded object; ready at once (~1 us per new address)
+//   lines   file, line and inlined frames from DWARF by libbacktrace; its state is loaded by a background thread at first
+//           use (75-150 ms for a large binary), one address costs ~0.1 ms when new
+#ifndef FIBERSCOPE_PPROF_SYMBOLIZER_H_
+#define FIBERSCOPE_PPROF_SYMBOLIZER_H_
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace fiberscope::pprof {
+
+// One logical frame.
+struct Frame {
+  std::string function;     // demangled, in full; "" when unknown
+  std::string system_name;  // mangled; "" when unknown (an inlined frame of which DWARF has no linkage name)
+  std::string file;         // "" when unknown
+  int line = 0;             // 0 when unknown
+  int start_line = 0;       // of the function; 0 when unknown
+  bool operator==(const Frame&) const = default;
+};
+
+// What is known of one code address.
+struct Symbolized {
+  std::vector<Frame> frames;       // innermost inlined call first, the physical function last; empty when unknown
+  uintptr_t function_start = 0;    // entry of the physical function; 0 when unknown
+  bool operator==(const Symbolized&) const = default;
+};
+
+// Thread-safe. Blocks the thread. Not async-signal-safe.
+class Symbolizer {
+ public:
+  virtual ~Symbolizer() = default;
+
+  // `pc` is an address inside the instruction meant: for a return address, pass address - 1. The reference stays valid
+  // and unchanged as long as the symbolizer lives... except that an answer given before lines were ready is replaced,
+  // not changed: the old reference stays valid.
+  virtual const Symbolized& Lookup(uintptr_t pc) = 0;
+
+  // Waits until lines are available, at most `timeout`. False: they are not yet, answers have names only.
+  virtual bool WaitForLines(std::chrono::milliseconds timeout) = 0;
+};
+
+// The one of this process. Starts its background loader at the first WaitForLines or Lookup.
+std::unique_ptr<Symbolizer> MakeProcessSymbolizer();
+
+// "std::vector<int, std::allocator<int> >::push_back(int const&)" -> "std::vector<...>::push_back": no parameter list,
+// template arguments collapsed, so that parsers of Go's text forms accept it.
+std::string ShortFunctionName(const std::string& demangled);
+
+}  // namespace fiberscope::pprof
+
+#endif  // FIBERSCOPE_PPROF_SYMBOLIZER_H_

@@ -1,0 +1,39 @@
+// What a dump knows of one fiber: a copy, taken while the fiber went on with its life.
+#ifndef FIBERSCOPE_RUNTIME_FIBER_SNAPSHOT_H_
+#define FIBERSCOPE_RUNTIME_FIBER_SNAPSHOT_H_
+
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "runtime/fiber_id.h"
+#include "runtime/fiber_state.h"
+#include "runtime/labels.h"
+#include "runtime/wait_reason.h"
+
+namespace fiberscope {
+
+// Views are valid during the callback that receives the snapshot, no longer.
+struct FiberSnapshot {
+  FiberId id;
+  FiberId parent_id;                 // the fiber that spawned it; none when spawned from a plain thread
+  FiberState state = FiberState::kDead;
+  WaitReason wait_reason = WaitReason::kNone;  // kNone unless kWaiting
+  std::chrono::nanoseconds waited{0};          // since it parked; 0 unless kWaiting
+  uint64_t wait_object_id = 0;                 // the channel, mutex ... it waits on; 0: none
+  FiberId wait_owner;                          // who holds the lock it waits on, if known
+  std::string_view name;                       // may be empty; arbitrary bytes
+  std::span<const Label> labels;               // sorted by key; arbitrary bytes
+  uintptr_t creator_pc = 0;                    // return address of the call to Spawn
+  uintptr_t entry_pc = 0;                      // first instruction of the fiber's function
+
+  // Return addresses, innermost first, when stack_available. A running fiber's stack is not: it is being used.
+  bool stack_available = false;
+  bool stack_truncated = false;                // the walk did not reach the root: outer frames are missing
+  std::span<const uintptr_t> stack;
+};
+
+}  // namespace fiberscope
+
+#endif  // FIBERSCOPE_RUNTIME_FIBER_SNAPSHOT_H_

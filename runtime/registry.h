@@ -1,0 +1,36 @@
+// Every live fiber of the process, and how to look at all of them while they run.
+//
+// The pool is the registry: control blocks live in slabs that are never unmapped (control_block.h), one shard per
+// processor; a fiber is listed because its block's state word says it is alive. Nothing is inserted at spawn and nothing
+// removed at exit. A listing scans the slabs in order.
+//
+// Consistency: each fiber's snapshot is exact for one moment (fiber_state.h says how); the moments of different
+// fibers differ by up to the length of the listing. A fiber that is alive during the whole listing appears exactly once;
+// one that is born or ends meanwhile appears at most once.
+//
+// Process-wide, because the slabs are: fibers of all schedulers appear. Thread-safe. ForEach blocks the thread for the
+// length of the listing and must not run on a fiber; it delays no fiber. Cost: ~0.15 us per parked fiber, 10 ns per free
+// block.
+#ifndef FIBERSCOPE_RUNTIME_REGISTRY_H_
+#define FIBERSCOPE_RUNTIME_REGISTRY_H_
+
+#include <cstdint>
+
+#include "absl/functional/function_ref.h"
+#include "runtime/fiber_snapshot.h"
+
+namespace fiberscope {
+
+struct RegistryOptions {
+  bool stacks = true;  // false: leave FiberSnapshot::stack out, for listings that need only states
+};
+
+// Calls `visit` for every live fiber until it returns false. Frames per stack are bounded by its size, not by a constant.
+void ForEachFiber(const RegistryOptions& options, absl::FunctionRef<bool(const FiberSnapshot&)> visit);
+
+// The number of live fibers: spawned less finished. Go: runtime.NumGoroutine. Cost: two loads per processor.
+int64_t FiberCount();
+
+}  // namespace fiberscope
+
+#endif  // FIBERSCOPE_RUNTIME_REGISTRY_H_

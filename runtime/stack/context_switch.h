@@ -1,0 +1,61 @@
+// The machine-level jump between stacks.
+//
+// A SwitchTarget is something that can be switched to: a parked fiber, or a worker's own stack. SwitchTo saves the
+// caller's callee-saved registers on the caller's stack, leaves the stack pointer in `from`, and continues `to` where
+// it left off. One .S file per CPU; on x86-64 it leaves by `jmp`, not `ret`, because a `ret` would always be mispredicted
+// (7-8 ns against 2.1-2.5), and every instruction carries CFI, so a signal at any point of it unwinds.
+//
+// Not switched, deliberately: mxcsr and the x87 control word (a fiber must not park with a changed floating-point mode),
+// the signal mask, errno and the C++ exception state (the scheduler carries the last two, park.h).
+//
+// After a switch the code may be on another thread. So a function that switches must not touch thread_local on both
+// sides of it; that is why SwitchTo hands over a pointer: the one who switches back passes what the code needs to know
+// about the thread it is on now.
+//
+// Sanitizers are told of every switch in here; callers need no #ifdef.
+//
+// Thread-compatible: the caller must own both targets. Never blocks.
+#ifndef FIBERSCOPE_RUNTIME_STACK_CONTEXT_SWITCH_H_
+#define FIBERSCOPE_RUNTIME_STACK_CONTEXT_SWITCH_H_
+
+#include <cstdint>
+
+#include "runtime/stack/sanitizer_fiber.h"
+#include "runtime/stack/stack_bounds.h"
+
+namespace fiberscope {
+
+// What lies at a saved stack pointer, lowest address first. The assembly and the unwinder share it.
+struct SavedFrame {
+  uintptr_t r15, r14, r13, r12, rbx, rbp, rip;
+};
+static_assert(sizeof(SavedFrame) == 56, "context_switch_x86_64.S pushes six registers and the return address");
+
+struct SwitchTarget {
+  void* saved_sp = nullptr;  // points at a SavedFrame while the target is not running
+  SanitizerFiber sanitizer;  // empty without a sanitizer
+};
+
+// Prepares `target` to start `entry` on an unused stack at its first switch. `entry` receives the pointer that SwitchTo
+// was given, and must never return: it ends by switching away for good. An exception that leaves `entry` finds no
+// handler (the root frame has no unwind information beyond it) and std::terminate runs with the throwing frames intact.
+using EntryFunction = void (*)(void* argument);
+void PrepareTarget(SwitchTarget& target, StackBounds stack, EntryFunction entry);
+
+// Must be called once on a thread for the target that stands for the thread's own stack, before the first switch away.
+void AdoptThreadStack(SwitchTarget& target);
+
+// Saves into `from`, continues `to`, and returns when somebody switches back to `from`: with the `argument` that they
+// passed. `to_stack` is the stack that `to` runs on (only the sanitizers want to know).
+void* SwitchTo(SwitchTarget& from, SwitchTarget& to, StackBounds to_stack, void* argument);
+
+// As SwitchTo, but `from` will never be switched to again: its stack may be used for another fiber as soon as the code
+// in `to` runs.
+[[noreturn]] void SwitchToForGood(SwitchTarget& from, SwitchTarget& to, StackBounds to_stack, void* argument);
+
+// Must be the first thing that `entry` does.
+void FinishFirstSwitch(SwitchTarget& self);
+
+}  // namespace fiberscope
+
+#endif  // FIBERSCOPE_RUNTIME_STACK_CONTEXT_SWITCH_H_

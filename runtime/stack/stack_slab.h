@@ -1,0 +1,113 @@
+// Memory for fiber stacks: one never-unmapped reservation per size class, cut into equal slots.
+//
+// A slot is a guard page (lowest) and the usable stack above it. Slots are made ready in batches, in order, and are then
+// valid for ever: reading any byte of a ready slot above its guard never faults, whatever its fiber does, which is what
+// lets a dump read foreign stacks without a lock. A slot's number and its addresses are arithmetic, so any stack pointer
+// leads to its slot, from a signal handler too.
+//
+// Reservation: 64 GiB of MAP_NORESERVE address space per class at its first use, halved on ENOMEM, further chunks when it
+// is full. Never huge pages (MADV_NOHUGEPAGE): a touched stack costs 4 KiB, not 2 MiB.
+//
+// Guards, by what the machine can do (probed once, GuardMode):
+//   kGuardInstall   madvise(MADV_GUARD_INSTALL), Linux >= 6.13, whole batches through process_madvise: no memory map entry
+//   kMprotect       one memory map entry more per stack, so only while the process has fewer than 80 % of
+//                   vm.max_map_count; after that the stacks have kNone
+//   kNone           a canary word at the low end that CanaryIntact() checks; overflow is found late or not at all
+//
+// Thread-safe. SlotOf, Bounds and IsGuard are async-signal-safe and never block; AddBatch blocks the thread for the
+// system calls. Never destroyed.
+#ifndef FIBERSCOPE_RUNTIME_STACK_STACK_SLAB_H_
+#define FIBERSCOPE_RUNTIME_STACK_STACK_SLAB_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/stack/stack_bounds.h"
+
+namespace fiberscope {
+
+// Slot sizes, guard included. The default, 64 KiB, costs address space only: a parked fiber touches one or two pages.
+enum class StackClass : uint8_t { k16KiB, k32KiB, k64KiB, k128KiB, k256KiB, k1MiB, k8MiB };
+inline constexpr int kStackClassCount = 7;
+inline constexpr std::array<size_t, kStackClassCount> kStackClassBytes = {
+    16 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10, 1 << 20, 8 << 20};
+
+// The smallest class of at least `bytes`, or nothing when there is none that large.
+std::optional<StackClass> StackClassFor(size_t bytes);
+
+enum class GuardMode : uint8_t { kGuardInstall, kMprotect, kNone };
+const char* GuardModeName(GuardMode mode);  // "guard-install", "mprotect", "none"
+
+// What the machine can do, probed once at first use. Each facility can be forced off, for tests and as an escape.
+struct StackFacilities {
+  bool guard_install = true;    // MADV_GUARD_INSTALL
+  bool process_madvise = true;  // on ourselves, for batches
+  bool mprotect = true;
+};
+// What the kernel really offers.
+const StackFacilities& ProbeStackFacilities();
+
+class StackSlab {
+ public:
+  struct Options {
+    StackClass stack_class = StackClass::k64KiB;
+    StackFacilities facilities = ProbeStackFacilities();  // and-ed with what the kernel offers
+    size_t reservation_bytes = size_t{64} << 30;          // of one chunk
+    size_t slots_per_batch = 0;                           // 0: 1024, fewer for large classes; must be > 0 in the end
+  };
+
+  // The process-wide slab of a class.
+  static StackSlab& ForClass(StackClass stack_class);
+
+  // For tests: a slab of its own. Its mappings are never unmapped either.
+  explicit StackSlab(const Options& options);
+  StackSlab(const StackSlab&) = delete;
+  StackSlab& operator=(const StackSlab&) = delete;
+
+  size_t slot_bytes() const;
+  size_t slots_per_batch() const;
+
+  // Makes the next slots_per_batch() slots ready and returns the first one's number (a multiple of slots_per_batch()).
+  // kResourceExhausted, naming the limit that was hit (address space, vm.max_map_count), when there is no room.
+  absl::StatusOr<uint32_t> AddBatch();
+
+  // Slots that are ready.
+  uint32_t slot_count() const;
+
+  // The usable part of a ready slot.
+  StackBounds Bounds(uint32_t slot) const;
+
+  // The ready slot whose bytes, guard included, contain `address`.
+  std::optional<uint32_t> SlotOf(uintptr_t address) const;
+
+  // Whether `address` lies in the guard page of a ready slot.
+  bool IsGuard(uintptr_t address) const;
+
+  // Gives the memory of unused stacks back to the kernel (MADV_DONTNEED, in as few calls as it can); guards stay.
+  // The slots remain ready and read as zero.
+  void Discard(std::span<const uint32_t> slots);
+
+  // False when the slot has no guard and the word at its low end was overwritten.
+  bool CanaryIntact(uint32_t slot) const;
+
+  struct Stats {
+    GuardMode mode = GuardMode::kNone;  // of the newest batch
+    size_t reserved_bytes = 0;
+    uint32_t slots = 0;
+    uint32_t unguarded_slots = 0;
+  };
+  Stats stats() const;
+
+ private:
+  struct Rep;
+  Rep* const rep_;  // never freed: readers hold no lock
+};
+
+}  // namespace fiberscope
+
+#endif  // FIBERSCOPE_RUNTIME_STACK_STACK_SLAB_H_

@@ -1,0 +1,30 @@
+// Why a fiber is parked. Our own names; how Go spells them on the wire is a table in pprof/encode.
+//
+// Thread-safe (values only).
+#ifndef FIBERSCOPE_RUNTIME_WAIT_REASON_H_
+#define FIBERSCOPE_RUNTIME_WAIT_REASON_H_
+
+#include <cstdint>
+
+namespace fiberscope {
+
+enum class WaitReason : uint8_t {
+  kNone = 0,        // not parked
+  kSleep,           // SleepFor, SleepUntil
+  kIo,              // an Asio operation through use_fiber
+  kChannelReceive,  // empty channel
+  kChannelSend,     // full channel, or nobody receives
+  kMutexLock,       // Mutex held by another fiber
+  kWaitGroup,       // WaitGroup::Wait
+  kJoin,            // Fiber::Join
+  kSuspend,         // Suspend: some callback is to resume it
+};
+
+inline constexpr int kWaitReasonCount = static_cast<int>(WaitReason::kSuspend) + 1;
+
+// "none", "sleep", "io", "channel receive", "channel send", "mutex lock", "wait group", "join", "suspend".
+const char* WaitReasonName(WaitReason reason);
+
+}  // namespace fiberscope
+
+#endif  // FIBERSCOPE_RUNTIME_WAIT_REASON_H_

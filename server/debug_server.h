@@ -1,0 +1,81 @@
+// The debug server: one object that makes a running process answer curl, go tool pprof and a browser.
+//
+//   fiberscope::server::DebugServerOptions options;
+//   options.port = 6060;
+//   auto server = fiberscope::server::DebugServer::Start(options);
+//   if (!server.ok()) { std::cerr << server.status().message() << "\n"; return 1; }
+//   std::cerr << "debug server on http://" << (*server)->address() << "/debug/pprof/\n";
+//   ...
+//   (*server)->Stop();   // or let the destructor do it
+//
+// It runs on threads and an io_context of its own, so it answers when every worker of the application is wedged, and it
+// works in a process that has no fiber at all.
+#ifndef FIBERSCOPE_SERVER_DEBUG_SERVER_H_
+#define FIBERSCOPE_SERVER_DEBUG_SERVER_H_
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "pprof/profile_catalog.h"
+
+namespace fiberscope::server {
+
+struct DebugServerOptions {
+  // Where to listen: an IPv4 or IPv6 address. Not a name: nothing is resolved. Anything but a loopback address is refused
+  // unless allow_insecure_remote is set, because there is no authentication yet.
+  std::string address = "127.0.0.1";
+  uint16_t port = 6060;  // 0: the system chooses, see DebugServer::address()
+  bool allow_insecure_remote = false;
+
+  // Host header values to accept besides loopback names with our port, e.g. "debug.example.com:6060".
+  std::vector<std::string> allowed_hosts;
+
+  // R-C1 to R-C5 of the server's limits; README lists them.
+  size_t max_connections = 256;
+  std::chrono::milliseconds header_timeout{5'000};
+  std::chrono::milliseconds body_timeout{10'000};
+  std::chrono::milliseconds idle_timeout{30'000};
+  std::chrono::milliseconds write_stall_timeout{20'000};
+  // How long Stop() lets replies in flight finish before it resets their connections.
+  std::chrono::milliseconds drain_timeout{2'000};
+
+  // Dumps: how many run at once and how many more may queue before 429.
+  int dump_threads = 2;
+  int dump_queue = 8;
+
+  // Profiles to serve. Null: the built-in ones (goroutine).
+  std::shared_ptr<pprof::ProfileCatalog> catalog;
+};
+
+// Thread-safe. Resource: neither copied nor moved.
+class DebugServer {
+ public:
+  // Binds, listens and starts the threads. Errors name what was attempted: kInvalidArgument for a bad address,
+  // kFailedPrecondition for a refused remote one, kAlreadyExists when the port is in use, kPermissionDenied,
+  // kResourceExhausted when no thread could be made. Nothing is left behind on error.
+  static absl::StatusOr<std::unique_ptr<DebugServer>> Start(DebugServerOptions options);
+
+  // Stops, if Stop() was not called.
+  ~DebugServer();
+
+  // "127.0.0.1:6060", with the real port.
+  const std::string& address() const;
+  uint16_t port() const;
+
+  // Closes the listener, lets replies in flight finish for drain_timeout, resets the rest, joins the threads. Idempotent;
+  // may be called from any thread. Blocks the thread up to drain_timeout + 1 s.
+  void Stop();
+
+ private:
+  class Impl;
+  explicit DebugServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fiberscope::server
+
+#endif  // FIBERSCOPE_SERVER_DEBUG_SERVER_H_
