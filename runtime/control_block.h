@@ -1,0 +1,103 @@
+// Everything the runtime keeps about one fiber.
+//
+// Control blocks live in slabs that are never unmapped (fiber_pool.h) and are used again after their fiber has ended, so
+// a pointer to one is always readable: what it says is checked by id or by state word, never by trusting the pointer. A
+// block and its stack belong together for ever: free blocks keep their stacks, and a stack address leads to its block.
+//
+// Readers outside (dumps, handlers) load only the atomics. The fields under "identity" are written while the id is 0,
+// then the id is stored: a reader that sees the same id before and after has read one fiber's fields. The fields under
+// "wait" belong to one value of the state word (fiber_state.h).
+//
+// The first line is what a switch touches; the rest is touched at spawn, at exit and by waits.
+#ifndef FIBERSCOPE_RUNTIME_CONTROL_BLOCK_H_
+#define FIBERSCOPE_RUNTIME_CONTROL_BLOCK_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "runtime/base/futex_lock.h"
+#include "runtime/fiber_id.h"
+#include "runtime/fiber_state.h"
+#include "runtime/labels.h"
+#include "runtime/stack/context_switch.h"
+#include "runtime/stack/stack_bounds.h"
+#include "runtime/stack/stack_slab.h"
+#include "runtime/wait_reason.h"
+#include "runtime/waiter.h"
+
+namespace fiberscope {
+
+namespace internal {
+
+class SchedulerCore;
+
+// The part of the C++ runtime's per-thread state that belongs to the fiber: which exceptions are being handled and how
+// many are in flight. Layout: Itanium C++ ABI, "Exception Handling", section 2.2.2, __cxa_eh_globals.
+struct ExceptionState {
+  void* caught_exceptions = nullptr;
+  unsigned int uncaught_exceptions = 0;
+};
+
+// A fiber's name, cut to 32 bytes, readable while it is being written (a reader may then see half of each).
+class AtomicName {
+ public:
+  static constexpr size_t kBytes = 32;
+  void Store(std::string_view name);
+  // Copies into `buffer` and returns the part in use.
+  std::string_view Load(std::array<char, kBytes>& buffer) const;
+
+ private:
+  std::array<std::atomic<uint64_t>, kBytes / sizeof(uint64_t)> words_{};
+};
+
+struct alignas(64) ControlBlock {
+  // -- Touched by every switch.
+  SwitchTarget context;
+  AtomicStateWord state;
+  ControlBlock* next = nullptr;              // link of the one list the block is in: inject queue or free list
+  ExceptionState exceptions;                 // while not running
+  std::atomic<int64_t> wait_start_ns{0};     // wait: CoarseNowNs() at park
+  SchedulerCore* scheduler = nullptr;            // set before kNew, unchanged until kDead
+  std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // wait
+  StackClass stack_class = StackClass::k64KiB;             // for ever
+  uint32_t stack_slot = 0;                                 // for ever
+  uint32_t stack_bytes = 0;                                // for ever
+
+  // -- Identity.
+  std::atomic<uint64_t> id{0};
+  std::atomic<uint64_t> parent_id{0};
+  std::atomic<uintptr_t> creator_pc{0};
+  std::atomic<uintptr_t> entry_pc{0};
+  std::atomic<LabelsRep*> labels{nullptr};  // holds one reference; see LabelsReadScope
+  std::atomic<uint64_t> wait_object_id{0};  // wait
+  std::atomic<uint64_t> wait_owner_id{0};   // wait: fiber that holds the lock waited for
+  // Destroys the fiber's function after calling it, or without, if the scheduler stopped before the fiber first ran.
+  void (*run)(void* callable, bool call) = nullptr;
+
+  // -- Waiting and being waited for.
+  Waiter waiter;
+  FutexLock join_lock;
+  // How often a stopping scheduler has told the fiber to end; it may swallow the exception, but not for ever.
+  uint32_t stop_requests = 0;
+  std::atomic<uint64_t> suspend_word{0};  // suspend.h
+  WaitQueue joiners;                      // GUARDED_BY(join_lock)
+
+  // -- The stack.
+  void* callable = nullptr;  // lies at the top of the stack
+  uintptr_t stack_high = 0;  // for ever
+  AtomicName name;
+
+  FiberId fiber_id() const { return {id.load(std::memory_order_relaxed)}; }
+  StackBounds stack() const { return {stack_high - stack_bytes, stack_high}; }
+};
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static_assert(sizeof(ControlBlock) <= 320, "a million fibers should cost 256 MB of blocks at most");
+#endif
+
+}  // namespace internal
+}  // namespace fiberscope
+
+#endif  // FIBERSCOPE_RUNTIME_CONTROL_BLOCK_H_

@@ -1,0 +1,222 @@
+#include "runtime/fatal_report.h"
+
+#include <cxxabi.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cinttypes>
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <string_view>
+#include <typeinfo>
+
+#include "absl/debugging/symbolize.h"
+#include "runtime/control_block.h"
+#include "runtime/fiber_pool.h"
+#include "runtime/park.h"
+#include "runtime/stack/stack_slab.h"
+#include "runtime/unwind/unwinder.h"
+
+namespace fiberscope {
+namespace {
+
+using internal::ControlBlock;
+
+std::terminate_handler g_previous_terminate = nullptr;
+struct sigaction g_previous_segv;
+struct sigaction g_previous_bus;
+
+// Collects one report in a fixed buffer and writes it at once: no allocation, no lock, so usable in a signal handler. vsnprintf
+// with integers and strings only does neither in glibc.
+class Report {
+ public:
+  __attribute__((format(printf, 2, 3))) void Add(const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const int written = std::vsnprintf(text_.data() + size_, text_.size() - size_, format, arguments);
+    va_end(arguments);
+    if (written > 0) size_ = std::min(size_ + static_cast<size_t>(written), text_.size() - 1);
+    if (size_ > text_.size() / 2) Flush();
+  }
+
+  // Printable ASCII as it is; the rest, quotes and backslashes as \xNN. Cut at 256 bytes.
+  void AddEscaped(std::string_view text) {
+    for (const char c : text.substr(0, 256)) {
+      if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+        Add("%c", c);
+      } else {
+        Add("\\x%02x", static_cast<unsigned char>(c));
+      }
+    }
+  }
+
+  void AddPc(uintptr_t pc) {
+    char name[512];
+    // pc is a return address: the call is before it.
+    if (absl::Symbolize(reinterpret_cast<void*>(pc - 1), name, sizeof(name))) {
+      Add("    0x%" PRIxPTR " %s\n", pc, name);
+    } else {
+      Add("    0x%" PRIxPTR "\n", pc);
+    }
+  }
+
+  void AddFiberName(const ControlBlock& fiber) {
+    std::array<char, internal::AtomicName::kBytes> buffer;
+    const std::string_view name = fiber.name.Load(buffer);
+    if (name.empty()) return;
+    Add(" \"");
+    AddEscaped(name);
+    Add("\"");
+  }
+
+  void AddCreator(const ControlBlock& fiber) {
+    char name[512];
+    const uintptr_t pc = fiber.creator_pc.load(std::memory_order_relaxed);
+    const bool known = absl::Symbolize(reinterpret_cast<void*>(pc - 1), name, sizeof(name));
+    Add("created by %s (0x%" PRIxPTR ")", known ? name : "unknown", pc);
+    if (const uint64_t parent = fiber.parent_id.load(std::memory_order_relaxed)) Add(" in fiber %" PRIu64, parent);
+    Add("\n");
+  }
+
+  void Flush() {
+    for (size_t at = 0; at < size_;) {
+      const ssize_t written = write(STDERR_FILENO, text_.data() + at, size_ - at);
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) break;
+      at += static_cast<size_t>(written);
+    }
+    size_ = 0;
+  }
+
+ private:
+  std::array<char, 8192> text_;
+  size_t size_ = 0;
+};
+
+void AddStack(Report& report, const Registers& registers, StackBounds stack) {
+  const UnwindTable* const table = UnwindTable::Current();
+  if (table == nullptr) return;
+  std::array<uintptr_t, 100> pcs;
+  const UnwindResult result = Unwind(*table, registers, stack, pcs);
+  for (size_t i = 0; i < result.depth; ++i) report.AddPc(pcs[i]);
+  if (result.end == UnwindEnd::kBufferFull) report.Add("    ...\n");
+}
+
+void AddException(Report& report) {
+  const std::type_info* const type = abi::__cxa_current_exception_type();
+  if (type == nullptr) {
+    report.Add("panic: std::terminate called without an exception\n\n");
+    return;
+  }
+  int status = -1;
+  char* const name = abi::__cxa_demangle(type->name(), nullptr, nullptr, &status);
+  report.Add("panic: %s", status == 0 ? name : type->name());
+  std::free(name);
+  try {
+    std::rethrow_exception(std::current_exception());
+  } catch (const std::exception& exception) {
+    report.Add(": ");
+    try {
+      report.AddEscaped(exception.what());
+    } catch (...) {
+      report.Add("(what() threw)");
+    }
+  } catch (...) {
+  }
+  report.Add("\n\n");
+}
+
+[[noreturn]] void OnTerminate() {
+  static std::atomic<bool> reporting{false};
+  if (!reporting.exchange(true)) {
+    Report report;
+    AddException(report);
+    if (ControlBlock* const fiber = internal::CurrentFiber()) {
+      report.Add("fiber %" PRIu64 " [running]", fiber->fiber_id().value);
+      report.AddFiberName(*fiber);
+      report.Add(":\n");
+      AddStack(report, CaptureRegisters(), fiber->stack());
+      report.AddCreator(*fiber);
+    }
+    report.Flush();
+  }
+  if (g_previous_terminate != nullptr) g_previous_terminate();
+  std::abort();
+}
+
+void ReportOverflow(const ControlBlock& fiber, uintptr_t address) {
+  const StackBounds stack = fiber.stack();
+  Report report;
+  report.Add("fatal error: stack overflow\nfiber %" PRIu64, fiber.fiber_id().value);
+  report.AddFiberName(fiber);
+  report.Add(": stack [0x%" PRIxPTR ", 0x%" PRIxPTR "), %zu bytes, fault at 0x%" PRIxPTR
+             " in its guard page (SpawnOptions::stack_bytes makes it larger)\n",
+             stack.low, stack.high, stack.size(), address);
+  report.AddCreator(fiber);
+  report.Flush();
+}
+
+void OnFault(int signal, siginfo_t* info, void* context) {
+  const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
+  const struct sigaction& previous = signal == SIGSEGV ? g_previous_segv : g_previous_bus;
+  // Below the lowest word of the stack: its guard page.
+  ControlBlock* const fiber = internal::FiberPool::Instance().BlockOfStack(address);
+  if (fiber != nullptr && address < fiber->stack().low) ReportOverflow(*fiber, address);
+  if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr) {
+    previous.sa_sigaction(signal, info, context);
+    return;
+  }
+  if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
+    previous.sa_handler(signal);
+    return;
+  }
+  // The faulting instruction runs again and ends the process the default way, core dump included.
+  sigaction(signal, &previous, nullptr);
+}
+
+}  // namespace
+
+void InstallFatalReports() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    absl::InitializeSymbolizer("");
+    g_previous_terminate = std::set_terminate(OnTerminate);
+    struct sigaction action = {};
+    action.sa_sigaction = OnFault;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigfillset(&action.sa_mask);
+    sigaction(SIGSEGV, &action, &g_previous_segv);
+    sigaction(SIGBUS, &action, &g_previous_bus);
+  });
+}
+
+void PrepareThreadForFatalReports() {
+  stack_t current;
+  if (sigaltstack(nullptr, &current) == 0 && (current.ss_flags & SS_DISABLE) == 0) return;
+  // 64 KiB: the kernel's frame takes ~3 KiB with AVX-512, the report 8 KiB, the symbolizer some more.
+  constexpr size_t kBytes = 64 << 10;
+  struct AlternateStack {
+    void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    ~AlternateStack() {
+      if (memory == MAP_FAILED) return;
+      const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+      sigaltstack(&none, nullptr);
+      munmap(memory, kBytes);
+    }
+  };
+  thread_local AlternateStack stack;
+  if (stack.memory == MAP_FAILED) return;  // no report then; the overflow still ends the process
+  const stack_t mine{.ss_sp = stack.memory, .ss_flags = 0, .ss_size = kBytes};
+  sigaltstack(&mine, nullptr);
+}
+
+}  // namespace fiberscope

@@ -1,0 +1,10 @@
+#include "runtime/io/use_fiber.h"
+
+#include "runtime/scheduler_core.h"
+#include "runtime/spawn.h"
+
+namespace fiberscope::internal {
+
+boost::asio::execution_context& CurrentExecutionContext() { return CurrentCore().reactor(); }
+
+}  // namespace fiberscope::internal

@@ -1,0 +1,130 @@
+#include "runtime/registry.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "runtime/base/clock.h"
+#include "runtime/control_block.h"
+#include "runtime/fiber_pool.h"
+#include "runtime/unwind/unwinder.h"
+
+namespace fiberscope {
+namespace {
+
+using internal::ControlBlock;
+
+// A fiber that changes state all the time is listed as running after so many attempts to see it hold still: on the
+// reference machine an attempt takes ~0.2 us, so a fiber must have switched five times within that, a hundred times over.
+constexpr int kMaxAttempts = 100;
+
+// A frame has at least a return address and, in practice, a saved register.
+constexpr size_t kMinFrameBytes = 16;
+constexpr size_t kMaxFrames = 64 << 10;
+
+class Lister {
+ public:
+  Lister(const RegistryOptions& options, absl::FunctionRef<bool(const FiberSnapshot&)> visit)
+      : options_(options), visit_(visit), now_ns_(CoarseNowNs()), table_(UnwindTable::Refresh()) {}
+
+  bool Visit(ControlBlock& block) {
+    FiberSnapshot snapshot;
+    for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+      const StateWord word = block.state.Load();
+      // A fiber that has ended but still stands on its stack has no id any more.
+      const uint64_t id = block.id.load(std::memory_order_acquire);
+      if (word.state() == FiberState::kDead || id == 0) return true;
+      snapshot = FiberSnapshot();
+      snapshot.id = {id};
+      snapshot.state = word.state();
+      CopyIdentity(block, snapshot);
+      if (!word.running()) {
+        CopyWait(block, snapshot);
+        if (options_.stacks) Walk(block, snapshot);
+      }
+      if (block.state.Unchanged(word) && block.id.load(std::memory_order_relaxed) == id) return visit_(snapshot);
+    }
+    return VisitRestless(block);
+  }
+
+ private:
+  // One fiber's identity, whatever its state word does: the id before and after is the same.
+  bool VisitRestless(ControlBlock& block) {
+    for (;;) {
+      FiberSnapshot snapshot;
+      const uint64_t id = block.id.load(std::memory_order_acquire);
+      if (id == 0) return true;
+      snapshot.id = {id};
+      snapshot.state = FiberState::kRunning;
+      CopyIdentity(block, snapshot);
+      AcquireFence();  // pairs with the release fence in StartFiber: fields of another fiber come with another id
+      if (block.id.load(std::memory_order_relaxed) == id) return visit_(snapshot);
+    }
+  }
+
+  void CopyIdentity(const ControlBlock& block, FiberSnapshot& snapshot) {
+    snapshot.parent_id = {block.parent_id.load(std::memory_order_relaxed)};
+    snapshot.creator_pc = block.creator_pc.load(std::memory_order_relaxed);
+    snapshot.entry_pc = block.entry_pc.load(std::memory_order_relaxed);
+    snapshot.name = block.name.Load(name_);
+    // Acquire pairs with SetLabels: the pairs behind the pointer. They live as long as labels_scope_.
+    snapshot.labels = Labels::PairsOf(block.labels.load(std::memory_order_acquire));
+  }
+
+  void CopyWait(const ControlBlock& block, FiberSnapshot& snapshot) {
+    if (snapshot.state != FiberState::kWaiting) return;
+    snapshot.wait_reason = block.wait_reason.load(std::memory_order_relaxed);
+    snapshot.wait_object_id = block.wait_object_id.load(std::memory_order_relaxed);
+    snapshot.wait_owner = {block.wait_owner_id.load(std::memory_order_relaxed)};
+    // It may have parked after the listing began.
+    snapshot.waited = std::chrono::nanoseconds(
+        std::max<int64_t>(0, now_ns_ - block.wait_start_ns.load(std::memory_order_relaxed)));
+  }
+
+  void Walk(const ControlBlock& block, FiberSnapshot& snapshot) {
+    const StackBounds stack = block.stack();
+    const uintptr_t sp = LoadStackWord(reinterpret_cast<uintptr_t>(&block.context.saved_sp));
+    // Between two switches the pointer may be of the last one, or of the fiber before: then the word will have changed.
+    if (sp < stack.low || sp > stack.high - sizeof(SavedFrame) || sp % sizeof(uintptr_t) != 0) return;
+    const auto saved = [sp](size_t offset) { return LoadStackWord(sp + offset); };
+    Registers registers;
+    registers.pc = saved(offsetof(SavedFrame, rip));
+    registers.sp = sp + sizeof(SavedFrame);
+    registers.rbp = saved(offsetof(SavedFrame, rbp));
+    registers.rbx = saved(offsetof(SavedFrame, rbx));
+    registers.r12 = saved(offsetof(SavedFrame, r12));
+    registers.r13 = saved(offsetof(SavedFrame, r13));
+    registers.r14 = saved(offsetof(SavedFrame, r14));
+    registers.r15 = saved(offsetof(SavedFrame, r15));
+    const size_t frames = std::min(stack.size() / kMinFrameBytes, kMaxFrames);
+    if (pcs_.size() < frames) pcs_.resize(frames);
+    const UnwindResult result = Unwind(table_, registers, {sp, stack.high}, pcs_);
+    snapshot.stack_available = true;
+    snapshot.stack_truncated = result.end != UnwindEnd::kRoot;
+    snapshot.stack = {pcs_.data(), result.depth};
+  }
+
+  const RegistryOptions options_;
+  absl::FunctionRef<bool(const FiberSnapshot&)> visit_;
+  const int64_t now_ns_;
+  const UnwindTable& table_;
+  const LabelsReadScope labels_scope_;
+  std::vector<uintptr_t> pcs_;  // the stack of the fiber being visited
+  std::array<char, internal::AtomicName::kBytes> name_;
+};
+
+}  // namespace
+
+void ForEachFiber(const RegistryOptions& options, absl::FunctionRef<bool(const FiberSnapshot&)> visit) {
+  Lister lister(options, visit);
+  internal::FiberPool::Instance().ForEachBlock([&](ControlBlock& block) { return lister.Visit(block); });
+}
+
+int64_t FiberCount() {
+  const internal::FiberPool& pool = internal::FiberPool::Instance();
+  // Finished first: a fiber that is spawned and ends in between must not make the difference negative.
+  const uint64_t finished = pool.finished();
+  return static_cast<int64_t>(pool.spawned() - finished);
+}
+
+}  // namespace fiberscope

@@ -1,0 +1,44 @@
+#include "runtime/sync/wait_group.h"
+
+#include <mutex>
+#include <utility>
+
+#include "runtime/base/check.h"
+
+namespace fiberscope {
+
+WaitGroup::~WaitGroup() {
+  // The last Done may still be between its unlock and its return; taking the lock lets it leave.
+  std::lock_guard lock(lock_);
+  FIBERSCOPE_CHECK(waiters_.empty(), "wait group (%s) destroyed while somebody waits for it",
+                   object_.name() != nullptr ? object_.name() : "unnamed");
+}
+
+void WaitGroup::Add(int64_t count) {
+  lock_.lock();
+  count_ += count;
+  FIBERSCOPE_CHECK(count_ >= 0, "wait group (%s) has a counter of %d after Add(%d)",
+                   object_.name() != nullptr ? object_.name() : "unnamed", count_, count);
+  internal::WaitQueue released;
+  if (count_ == 0) released = std::exchange(waiters_, internal::WaitQueue{});
+  lock_.unlock();
+  // From here on the group may be gone: somebody who found the counter at zero may have destroyed it.
+  while (internal::Waiter* const waiter = released.PopFront()) internal::Wake(*waiter, internal::WaitOutcome::kDone);
+}
+
+void WaitGroup::Wait() {
+  lock_.lock();
+  if (count_ == 0) {
+    lock_.unlock();
+    return;
+  }
+  const internal::ParkInfo info{.reason = WaitReason::kWaitGroup, .object_id = object_.EnsureId(), .owner_id = 0};
+  if (internal::WaitIn(waiters_, lock_, info, nullptr) == internal::WaitOutcome::kStopped) internal::ThrowStopped();
+}
+
+int64_t WaitGroup::count() const {
+  std::lock_guard lock(lock_);
+  return count_;
+}
+
+}  // namespace fiberscope

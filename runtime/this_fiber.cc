@@ -1,0 +1,76 @@
+#include "runtime/this_fiber.h"
+
+#include <utility>
+
+#include "runtime/base/check.h"
+#include "runtime/base/clock.h"
+#include "runtime/control_block.h"
+#include "runtime/park.h"
+#include "runtime/worker.h"
+
+namespace fiberscope::this_fiber {
+namespace {
+
+internal::ControlBlock& Self() {
+  internal::ControlBlock* const self = internal::CurrentFiber();
+  FIBERSCOPE_CHECK(self != nullptr, "this_fiber was asked on a thread that runs no fiber");
+  return *self;
+}
+
+void SleepUntilNs(int64_t deadline_ns) {
+  const auto commit = [](internal::ControlBlock& self, void* deadline) {
+    // On the stack of whatever runs next, on the same worker.
+    internal::Worker::Current()->processor().timers().Add(*static_cast<const int64_t*>(deadline), self);
+    return true;
+  };
+  if (!internal::Park({.reason = WaitReason::kSleep}, commit, &deadline_ns)) internal::ThrowStopped();
+}
+
+}  // namespace
+
+FiberId id() {
+  const internal::ControlBlock* const self = internal::CurrentFiber();
+  return self == nullptr ? FiberId{} : self->fiber_id();
+}
+
+std::string name() {
+  std::array<char, internal::AtomicName::kBytes> buffer;
+  return std::string(Self().name.Load(buffer));
+}
+
+void SetName(std::string_view name) { Self().name.Store(name); }
+
+Labels labels() {
+  internal::ControlBlock* const self = internal::CurrentFiber();
+  return self == nullptr ? Labels() : Labels::Share(self->labels.load(std::memory_order_relaxed));
+}
+
+void SetLabels(Labels labels) {
+  // Release: a dump that sees the pointer sees the pairs. The old ones are dropped only after the exchange.
+  const Labels old =
+      Labels::Adopt(Self().labels.exchange(std::move(labels).Release(), std::memory_order_acq_rel));
+}
+
+void Yield() { internal::YieldFiber(); }
+
+void SleepFor(std::chrono::nanoseconds duration) {
+  if (duration.count() <= 0) {
+    Yield();
+    return;
+  }
+  const int64_t now_ns = MonotonicNowNs();
+  int64_t deadline_ns;
+  if (__builtin_add_overflow(now_ns, duration.count(), &deadline_ns)) deadline_ns = internal::TimerQueue::kNever - 1;
+  SleepUntilNs(deadline_ns);
+}
+
+void SleepUntil(std::chrono::steady_clock::time_point deadline) {
+  const int64_t deadline_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.time_since_epoch()).count();
+  if (deadline_ns <= MonotonicNowNs()) {
+    Yield();
+    return;
+  }
+  SleepUntilNs(deadline_ns);
+}
+
+}  // namespace fiberscope::this_fiber

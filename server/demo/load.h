@@ -1,0 +1,23 @@
+// Load for the demo: clients that order over real connections, and fibers that just wait.
+#ifndef FIBERSCOPE_SERVER_DEMO_LOAD_H_
+#define FIBERSCOPE_SERVER_DEMO_LOAD_H_
+
+#include <boost/asio/ip/tcp.hpp>
+#include <cstdint>
+
+#include "runtime/scheduler.h"
+#include "runtime/sync/channel.h"
+
+namespace demo {
+
+// Spawns client fibers that together send `requests_per_second` requests to the order service at `endpoint`, over one
+// connection each, until the scheduler stops.
+void SpawnClients(fiberscope::Scheduler& scheduler, const boost::asio::ip::tcp::endpoint& endpoint,
+                  int requests_per_second);
+
+// Spawns `count` fibers that each call ten functions deep and then receive from `never`.
+void SpawnParkedFibers(fiberscope::Scheduler& scheduler, int count, fiberscope::Channel<int>& never);
+
+}  // namespace demo
+
+#endif  // FIBERSCOPE_SERVER_DEMO_LOAD_H_

@@ -1,0 +1,127 @@
+// The demo: a small order service on fibers, and the debug server that shows what it is doing.
+//
+//   demo --addr=127.0.0.1:6060 --load=200 --leak
+#include <pthread.h>
+#include <signal.h>
+
+#include <boost/asio/ip/address.hpp>
+#include <charconv>
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/str_format.h"
+#include "runtime/registry.h"
+#include "runtime/scheduler.h"
+#include "runtime/sync/channel.h"
+#include "server/debug_server.h"
+#include "server/demo/load.h"
+#include "server/demo/order_service.h"
+
+ABSL_FLAG(std::string, addr, "127.0.0.1:6060", "where the debug server listens; port 0: the system chooses");
+ABSL_FLAG(std::string, service_addr, "127.0.0.1:0", "where the order service listens");
+ABSL_FLAG(int, processors, 0, "how many fibers run at the same time; 0: one per CPU");
+ABSL_FLAG(int, load, 0, "orders per second that the demo sends to itself");
+ABSL_FLAG(bool, leak, false, "strand one fiber per 10th order on a channel that nobody reads");
+ABSL_FLAG(int, park, 0, "fibers to park, ten calls deep");
+
+namespace {
+
+struct HostAndPort {
+  std::string host;
+  uint16_t port = 0;
+};
+
+// "127.0.0.1:6060", "[::1]:6060" or ":6060".
+std::optional<HostAndPort> ParseAddress(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  std::string_view host = text.substr(0, colon);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  const std::string_view digits = text.substr(colon + 1);
+  HostAndPort result{std::string(host.empty() ? "127.0.0.1" : host), 0};
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), result.port);
+  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+  return result;
+}
+
+int Fail(const std::string& message) {
+  std::fprintf(stderr, "demo: %s\n", message.c_str());
+  return 1;
+}
+
+int Run() {
+  const std::optional<HostAndPort> debug = ParseAddress(absl::GetFlag(FLAGS_addr));
+  if (!debug) return Fail(absl::StrFormat("--addr=%s is not host:port", absl::GetFlag(FLAGS_addr)));
+  const std::optional<HostAndPort> service = ParseAddress(absl::GetFlag(FLAGS_service_addr));
+  boost::system::error_code error;
+  const auto service_ip = boost::asio::ip::make_address(service ? service->host : "", error);
+  if (!service || error) {
+    return Fail(absl::StrFormat("--service_addr=%s is not address:port", absl::GetFlag(FLAGS_service_addr)));
+  }
+  const int load = absl::GetFlag(FLAGS_load);
+  const int park = absl::GetFlag(FLAGS_park);
+  if (load < 0) return Fail(absl::StrFormat("--load=%d is negative", load));
+  if (park < 0) return Fail(absl::StrFormat("--park=%d is negative", park));
+
+  // Before there are other threads, so that all of them leave these signals to main().
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  fiberscope::server::DebugServerOptions options;
+  options.address = debug->host;
+  options.port = debug->port;
+  auto server = fiberscope::server::DebugServer::Start(options);
+  if (!server.ok()) return Fail(std::string(server.status().message()));
+
+  fiberscope::Channel<int> never(0, "never");
+  fiberscope::Scheduler scheduler({.processors = absl::GetFlag(FLAGS_processors)});
+  demo::OrderService orders(scheduler, {.endpoint = {service_ip, service->port}, .leak = absl::GetFlag(FLAGS_leak)});
+  const auto endpoint = orders.Start();
+  if (!endpoint.ok()) return Fail(std::string(endpoint.status().message()));
+  const std::string order_url = absl::StrFormat("http://%s:%d/order", endpoint->address().to_string(), endpoint->port());
+  if (load > 0) demo::SpawnClients(scheduler, *endpoint, load);
+  if (park > 0) demo::SpawnParkedFibers(scheduler, park, never);
+
+  const std::string& address = (*server)->address();
+  std::printf(
+      "debug server on http://%s/debug/pprof/\n"
+      "order service on %s?item=apple&quantity=2\n"
+      "\n"
+      "Try:\n"
+      "  curl -s 'http://%s/debug/pprof/goroutine?debug=1' | head -30\n"
+      "  curl -s 'http://%s/debug/pprof/goroutine?debug=2' | head -30\n"
+      "  go tool pprof -top http://%s/debug/pprof/goroutine\n"
+      "  curl -s '%s?item=apple&quantity=2'\n"
+      "Stop with Ctrl-C.\n",
+      address.c_str(), order_url.c_str(), address.c_str(), address.c_str(), address.c_str(), order_url.c_str());
+  std::fflush(stdout);
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  std::printf("\nstopping: %s, %llu orders, %lld fibers\n", strsignal(signal),
+              static_cast<unsigned long long>(orders.requests()), static_cast<long long>(fiberscope::FiberCount()));
+  (*server)->Stop();
+  scheduler.Stop();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage("a small order service on fibers, and its debug server");
+  absl::ParseCommandLine(argc, argv);
+  try {
+    return Run();
+  } catch (const std::exception& exception) {
+    return Fail(exception.what());
+  }
+}
