@@ -2,11 +2,11 @@
 //
 // A SwitchTarget is something that can be switched to: a parked fiber, or a worker's own stack. SwitchTo saves the
 // caller's callee-saved registers on the caller's stack, leaves the stack pointer in `from`, and continues `to` where
-// it left off. One .S file per CPU; on x86-64 it leaves by `jmp`, not `ret`, because a `ret` would always be mispredicted
-// (7-8 ns against 2.1-2.5), and every instruction carries CFI, so a signal at any point of it unwinds.
+// it left off. One .S file per CPU; on x86-64 it leaves by `jmp`, not `ret`, because a `ret` would always be
+// mispredicted (7-8 ns against 2.1-2.5), and every instruction carries CFI, so a signal at any point of it unwinds.
 //
-// Not switched, deliberately: mxcsr and the x87 control word (a fiber must not park with a changed floating-point mode),
-// the signal mask, errno and the C++ exception state (the scheduler carries the last two, park.h).
+// Not switched, deliberately: mxcsr and the x87 control word (a fiber must not park with a changed floating-point
+// mode), the signal mask, errno and the C++ exception state (the scheduler carries the last two, park.h).
 //
 // After a switch the code may be on another thread. So a function that switches must not touch thread_local on both
 // sides of it; that is why SwitchTo hands over a pointer: the one who switches back passes what the code needs to know
@@ -21,24 +21,21 @@
 #include <cstdint>
 
 #include "runtime/stack/sanitizer_fiber.h"
+#include "runtime/stack/saved_frame.h"
 #include "runtime/stack/stack_bounds.h"
 
 namespace fiberscope {
 
-// What lies at a saved stack pointer, lowest address first. The assembly and the unwinder share it.
-struct SavedFrame {
-  uintptr_t r15, r14, r13, r12, rbx, rbp, rip;
-};
-static_assert(sizeof(SavedFrame) == 56, "context_switch_x86_64.S pushes six registers and the return address");
-
 struct SwitchTarget {
-  void* saved_sp = nullptr;  // points at a SavedFrame while the target is not running
-  SanitizerFiber sanitizer;  // empty without a sanitizer
+  void* saved_sp = nullptr;                        // points at a SavedFrame while the target is not running
+  [[no_unique_address]] SanitizerFiber sanitizer;  // empty without a sanitizer
 };
 
-// Prepares `target` to start `entry` on an unused stack at its first switch. `entry` receives the pointer that SwitchTo
-// was given, and must never return: it ends by switching away for good. An exception that leaves `entry` finds no
-// handler (the root frame has no unwind information beyond it) and std::terminate runs with the throwing frames intact.
+// Prepares `target`, new or dead, to start `entry` on an unused stack at its first switch. `entry` receives the pointer
+// that SwitchTo was given, and must never return: it ends by switching away for good. An exception that leaves `entry`
+// finds no handler (the root frame has no unwind information beyond it) and std::terminate runs with the throwing
+// frames intact. The two highest words of the stack stay unused and zero: no pointer to one stack equals a bound of its
+// neighbour.
 using EntryFunction = void (*)(void* argument);
 void PrepareTarget(SwitchTarget& target, StackBounds stack, EntryFunction entry);
 
@@ -55,6 +52,38 @@ void* SwitchTo(SwitchTarget& from, SwitchTarget& to, StackBounds to_stack, void*
 
 // Must be the first thing that `entry` does.
 void FinishFirstSwitch(SwitchTarget& self);
+
+// Gives back what a sanitizer keeps for a dead target, one that has left for good. PrepareTarget does so too; call this
+// where a dead target may stay unused for long, since gcc 12's ThreadSanitizer ends at 8,128 contexts. Never call it on
+// the dead target's own stack.
+void ReleaseTarget(SwitchTarget& target);
+
+// -- Implementation. In the header because a call more would cost as much as the switch.
+
+namespace internal {
+// Pushes a SavedFrame, stores the stack pointer in *save_sp, loads to_sp, and returns `argument` from the SavedFrame
+// there. Leaves by `jmp`.
+extern "C" void* fiberscope_switch_context(void** save_sp, void* to_sp, void* argument);
+}  // namespace internal
+
+inline void* SwitchTo(SwitchTarget& from, SwitchTarget& to, StackBounds to_stack, void* argument) {
+  void* const to_sp = to.saved_sp;  // before StartSwitch: after it, a sanitizer believes that `to` runs
+  from.sanitizer.StartSwitch(to.sanitizer, to_stack);
+  void* const received = internal::fiberscope_switch_context(&from.saved_sp, to_sp, argument);
+  from.sanitizer.FinishSwitch();
+  return received;
+}
+
+inline void SwitchToForGood(SwitchTarget& from, SwitchTarget& to, StackBounds to_stack, void* argument) {
+  void* const to_sp = to.saved_sp;
+  from.sanitizer.StartLastSwitch(to.sanitizer, to_stack);
+  internal::fiberscope_switch_context(&from.saved_sp, to_sp, argument);
+  __builtin_unreachable();
+}
+
+inline void AdoptThreadStack(SwitchTarget& target) { target.sanitizer.AdoptThread(); }
+inline void FinishFirstSwitch(SwitchTarget& self) { self.sanitizer.FinishSwitch(); }
+inline void ReleaseTarget(SwitchTarget& target) { target.sanitizer.Release(); }
 
 }  // namespace fiberscope
 

@@ -20,6 +20,11 @@ struct StackBounds {
   bool operator==(const StackBounds&) const = default;
 };
 
+// The calling thread's own stack, whatever stack the caller is on. Of the main thread's, which grows on demand, the low
+// part may not be mapped yet: only what lies above a stack pointer can be read. Blocks the thread (the main thread's
+// bounds come from /proc/self/maps) and allocates: ask once per thread. Empty when the main thread asks without /proc.
+StackBounds ThreadStackBounds();
+
 // Reads the word at `address` of a stack whose owner may be writing to it at this moment. The value may be torn in
 // time against its neighbours; the caller proves afterwards that nothing changed (fiber_state.h) or throws it away.
 // The address must be mapped; bounds are the caller's business. Not instrumented: the bytes may be poisoned for

@@ -1,21 +1,20 @@
 // Memory for fiber stacks: one never-unmapped reservation per size class, cut into equal slots.
 //
-// A slot is a guard page (lowest) and the usable stack above it. Slots are made ready in batches, in order, and are then
-// valid for ever: reading any byte of a ready slot above its guard never faults, whatever its fiber does, which is what
-// lets a dump read foreign stacks without a lock. A slot's number and its addresses are arithmetic, so any stack pointer
-// leads to its slot, from a signal handler too.
+// A slot is a guard page (lowest) and the usable stack above it. Slots are made ready in batches, in order, and are
+// then valid for ever: reading any byte of a ready slot above its guard never faults, whatever its fiber does, which is
+// what lets a dump read foreign stacks without a lock. A slot's number and its addresses are arithmetic, so any stack
+// pointer leads to its slot, from a signal handler too.
 //
-// Reservation: 64 GiB of MAP_NORESERVE address space per class at its first use, halved on ENOMEM, further chunks when it
-// is full. Never huge pages (MADV_NOHUGEPAGE): a touched stack costs 4 KiB, not 2 MiB.
+// Reservation: 64 GiB of MAP_NORESERVE address space per class at its first use, further chunks when it is full. On
+// ENOMEM it is halved until it fits, and then only an eighth of that is taken: where address space is that short
+// (RLIMIT_AS, strict overcommit), the heap needs some too. Never huge pages (MADV_NOHUGEPAGE): a touched stack costs
+// 4 KiB, not 2 MiB.
 //
-// Guards, by what the machine can do (probed once, GuardMode):
-//   kGuardInstall   madvise(MADV_GUARD_INSTALL), Linux >= 6.13, whole batches through process_madvise: no memory map entry
-//   kMprotect       one memory map entry more per stack, so only while the process has fewer than 80 % of
-//                   vm.max_map_count; after that the stacks have kNone
-//   kNone           a canary word at the low end that CanaryIntact() checks; overflow is found late or not at all
+// How a slot is guarded depends on the machine: stack_guard.h. A slot that could not be guarded keeps its lowest page
+// unused, as a canary: it reads as zero until something overflows into it (CanaryIntact).
 //
-// Thread-safe. SlotOf, Bounds and IsGuard are async-signal-safe and never block; AddBatch blocks the thread for the
-// system calls. Never destroyed.
+// Thread-safe. FindStack, SlotOf, Bounds and IsGuard are async-signal-safe and never block; AddBatch and Discard
+// allocate and block the thread for the system calls. Never destroyed.
 #ifndef FIBERSCOPE_RUNTIME_STACK_STACK_SLAB_H_
 #define FIBERSCOPE_RUNTIME_STACK_STACK_SLAB_H_
 
@@ -28,29 +27,19 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/stack/stack_bounds.h"
+#include "runtime/stack/stack_guard.h"
 
 namespace fiberscope {
 
 // Slot sizes, guard included. The default, 64 KiB, costs address space only: a parked fiber touches one or two pages.
 enum class StackClass : uint8_t { k16KiB, k32KiB, k64KiB, k128KiB, k256KiB, k1MiB, k8MiB };
 inline constexpr int kStackClassCount = 7;
-inline constexpr std::array<size_t, kStackClassCount> kStackClassBytes = {
-    16 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10, 1 << 20, 8 << 20};
+inline constexpr std::array<size_t, kStackClassCount> kStackClassBytes = {16 << 10,  32 << 10, 64 << 10, 128 << 10,
+                                                                          256 << 10, 1 << 20,  8 << 20};
 
-// The smallest class of at least `bytes`, or nothing when there is none that large.
+// The smallest class of at least `bytes`, or nothing when there is none that large. Classes of fewer than four pages
+// are passed over (none with pages of 4 KiB).
 std::optional<StackClass> StackClassFor(size_t bytes);
-
-enum class GuardMode : uint8_t { kGuardInstall, kMprotect, kNone };
-const char* GuardModeName(GuardMode mode);  // "guard-install", "mprotect", "none"
-
-// What the machine can do, probed once at first use. Each facility can be forced off, for tests and as an escape.
-struct StackFacilities {
-  bool guard_install = true;    // MADV_GUARD_INSTALL
-  bool process_madvise = true;  // on ourselves, for batches
-  bool mprotect = true;
-};
-// What the kernel really offers.
-const StackFacilities& ProbeStackFacilities();
 
 class StackSlab {
  public:
@@ -58,10 +47,10 @@ class StackSlab {
     StackClass stack_class = StackClass::k64KiB;
     StackFacilities facilities = ProbeStackFacilities();  // and-ed with what the kernel offers
     size_t reservation_bytes = size_t{64} << 30;          // of one chunk
-    size_t slots_per_batch = 0;                           // 0: 1024, fewer for large classes; must be > 0 in the end
+    size_t slots_per_batch = 0;                           // 0: 1024, or as many as fit 64 MiB
   };
 
-  // The process-wide slab of a class.
+  // The process-wide slab of a class. Async-signal-safe once it has returned for that class before.
   static StackSlab& ForClass(StackClass stack_class);
 
   // For tests: a slab of its own. Its mappings are never unmapped either.
@@ -92,11 +81,12 @@ class StackSlab {
   // The slots remain ready and read as zero.
   void Discard(std::span<const uint32_t> slots);
 
-  // False when the slot has no guard and the word at its low end was overwritten.
+  // False when the slot has no guard and something was written where its guard would be. Reads one page, and the first
+  // time faults it in (the kernel's shared zero page: no memory); Discard makes it intact again.
   bool CanaryIntact(uint32_t slot) const;
 
   struct Stats {
-    GuardMode mode = GuardMode::kNone;  // of the newest batch
+    GuardMode mode = GuardMode::kNone;  // of the newest slot
     size_t reserved_bytes = 0;
     uint32_t slots = 0;
     uint32_t unguarded_slots = 0;
@@ -107,6 +97,16 @@ class StackSlab {
   struct Rep;
   Rep* const rep_;  // never freed: readers hold no lock
 };
+
+// One slot of a process-wide slab.
+struct StackLocation {
+  StackClass stack_class = StackClass::k64KiB;
+  uint32_t slot = 0;
+  bool operator==(const StackLocation&) const = default;
+};
+
+// The ready slot whose bytes, guard included, contain `address`, among all process-wide slabs. Async-signal-safe.
+std::optional<StackLocation> FindStack(uintptr_t address);
 
 }  // namespace fiberscope
 
