@@ -36,6 +36,7 @@ class UnwindTable {
   struct Stats {
     size_t objects = 0;
     size_t functions = 0;  // frame description entries read
+    size_t refused = 0;    // of those: malformed, or beyond a limit; they have no rule
     size_t rows = 0;
     size_t rules = 0;
     size_t bytes = 0;

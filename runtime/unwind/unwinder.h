@@ -45,8 +45,7 @@ struct UnwindResult {
 
 // Writes the program counters of the frames, innermost first: registers.pc, then return addresses. `bounds` is the
 // readable part of the stack; nothing below registers.sp is read, save the 128-byte red zone when pc_is_exact.
-UnwindResult Unwind(const UnwindTable& table, const Registers& registers, StackBounds bounds,
-                    std::span<uintptr_t> pcs);
+UnwindResult Unwind(const UnwindTable& table, const Registers& registers, StackBounds bounds, std::span<uintptr_t> pcs);
 
 // The caller's own registers, as if it had just been returned to: Unwind() from them starts with the caller's frame.
 // Only meaningful while that frame is still active.

@@ -1,0 +1,196 @@
+// A walk runs by digests (16-byte rules that know pc, sp and rbp). When it meets a frame that needs more, it starts
+// over by complete rules, which keep all registers that a call preserves: the needed register may have been saved by
+// any of the frames below, so there is no going on from the middle.
+#include "runtime/unwind/unwinder.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+
+#include "runtime/unwind/dwarf_expression.h"
+#include "runtime/unwind/unwind_rule.h"
+
+namespace fiberscope {
+namespace {
+
+// Below the stack pointer of an interrupted leaf function (x86-64 psABI 3.2.2).
+constexpr uintptr_t kRedZoneBytes = 128;
+
+// capture_registers_x86_64.S writes these offsets.
+static_assert(offsetof(Registers, pc) == 0 && offsetof(Registers, sp) == 8 && offsetof(Registers, rbp) == 16);
+static_assert(offsetof(Registers, rbx) == 24 && offsetof(Registers, r12) == 32 && offsetof(Registers, r13) == 40);
+static_assert(offsetof(Registers, r14) == 48 && offsetof(Registers, r15) == 56);
+static_assert(offsetof(Registers, pc_is_exact) == 64 && sizeof(Registers) == 72);
+
+enum class Step : uint8_t { kCaller, kRoot, kNoRule, kBadFrame, kNeedsAllRegisters };
+
+class StackReader {
+ public:
+  explicit StackReader(StackBounds readable) : readable_(readable) {}
+
+  StackBounds readable() const { return readable_; }
+  bool Load(uintptr_t address, uintptr_t& word) const {
+    if (address % sizeof(word) != 0 || !readable_.ContainsWord(address)) return false;
+    word = LoadStackWord(address);
+    return true;
+  }
+  // Frames lie above each other. Only an interrupted frame may be empty: its return address may be popped already.
+  bool IsCallersSp(uintptr_t cfa, uintptr_t sp, bool pc_is_exact) const {
+    return (pc_is_exact ? cfa >= sp : cfa > sp) && cfa <= readable_.high && cfa % sizeof(uintptr_t) == 0;
+  }
+
+ private:
+  StackBounds readable_;
+};
+
+// The part of a walk that only knows three registers.
+class DigestFrame {
+ public:
+  explicit DigestFrame(const Registers& r) : pc_(r.pc), sp_(r.sp), rbp_(r.rbp), pc_is_exact_(r.pc_is_exact) {}
+
+  uintptr_t pc() const { return pc_; }
+  bool pc_is_exact() const { return pc_is_exact_; }
+
+  Step GoToCaller(const UnwindRule& rule, const StackReader& stack) {
+    uintptr_t cfa = 0;
+    switch (rule.cfa) {
+      case UnwindRule::Cfa::kSpPlus:
+        cfa = sp_ + static_cast<intptr_t>(rule.cfa_offset);
+        break;
+      case UnwindRule::Cfa::kRbpPlus:
+        cfa = rbp_ + static_cast<intptr_t>(rule.cfa_offset);
+        break;
+      case UnwindRule::Cfa::kAtRbp:
+        if (!stack.Load(rbp_ + static_cast<intptr_t>(rule.cfa_offset), cfa)) return Step::kBadFrame;
+        break;
+      case UnwindRule::Cfa::kPlt:
+        cfa = sp_ + 8 + ((pc_ & 15) >= static_cast<uintptr_t>(rule.cfa_offset) ? 8 : 0);
+        break;
+      case UnwindRule::Cfa::kRoot:
+        return Step::kRoot;
+      case UnwindRule::Cfa::kNone:
+        return Step::kNoRule;
+      case UnwindRule::Cfa::kSlow:
+        return Step::kNeedsAllRegisters;
+    }
+    if (!stack.IsCallersSp(cfa, sp_, pc_is_exact_)) return Step::kBadFrame;
+    if (rule.rbp != UnwindRule::Rbp::kSame) {
+      const uintptr_t base = rule.rbp == UnwindRule::Rbp::kAtCfa ? cfa : rbp_;
+      if (!stack.Load(base + static_cast<intptr_t>(rule.rbp_offset), rbp_)) return Step::kBadFrame;
+    }
+    if (!stack.Load(cfa - sizeof(uintptr_t), pc_)) return Step::kBadFrame;
+    sp_ = cfa;
+    pc_is_exact_ = false;
+    return Step::kCaller;
+  }
+
+ private:
+  uintptr_t pc_;
+  uintptr_t sp_;
+  uintptr_t rbp_;
+  bool pc_is_exact_;
+};
+
+// The part of a walk that knows all registers a call preserves.
+class CompleteFrame {
+ public:
+  explicit CompleteFrame(const Registers& r)
+      : registers_{r.pc, r.sp, r.rbp, r.rbx, r.r12, r.r13, r.r14, r.r15}, pc_is_exact_(r.pc_is_exact) {}
+
+  uintptr_t pc() const { return Register(FrameRegister::kPc); }
+  bool pc_is_exact() const { return pc_is_exact_; }
+
+  Step GoToCaller(const UnwindRule& digest, const StackReader& stack) {
+    const FrameRule& rule = *digest.complete;
+    if (rule[FrameRegister::kPc].kind == RegisterSource::Kind::kUndefined) return Step::kRoot;
+    uintptr_t cfa = 0;
+    if (rule.cfa.kind == RegisterSource::Kind::kUndefined) return Step::kNoRule;
+    if (!Value(rule, rule.cfa, std::nullopt, stack, cfa)) return Step::kBadFrame;
+    FrameRegisters caller = registers_;
+    for (size_t i = 0; i < kFrameRegisterCount; ++i) {
+      if (!Value(rule, rule.registers[i], cfa, stack, caller[i])) return Step::kBadFrame;
+    }
+    const uintptr_t caller_sp = caller[static_cast<size_t>(FrameRegister::kSp)];
+    if (!stack.IsCallersSp(caller_sp, Register(FrameRegister::kSp), pc_is_exact_)) return Step::kBadFrame;
+    registers_ = caller;
+    pc_is_exact_ = rule.signal_frame;
+    return Step::kCaller;
+  }
+
+ private:
+  uintptr_t Register(FrameRegister r) const { return registers_[static_cast<size_t>(r)]; }
+
+  // Sets `value` to what `source` says; leaves it if that is nothing or no change.
+  bool Value(const FrameRule& rule, const RegisterSource& source, std::optional<uintptr_t> cfa,
+             const StackReader& stack, uintptr_t& value) const {
+    const auto offset = static_cast<uintptr_t>(intptr_t{source.offset});
+    switch (source.kind) {
+      case RegisterSource::Kind::kUndefined:
+      case RegisterSource::Kind::kSame:
+        return true;
+      case RegisterSource::Kind::kAtCfa:
+        return stack.Load(cfa.value_or(0) + offset, value);
+      case RegisterSource::Kind::kCfaPlus:
+        value = cfa.value_or(0) + offset;
+        return true;
+      case RegisterSource::Kind::kRegisterPlus:
+        value = Register(source.base) + offset;
+        return true;
+      case RegisterSource::Kind::kAtExpression:
+      case RegisterSource::Kind::kExpression: {
+        const auto result = EvaluateExpression(rule.Expression(source), registers_, stack.readable(), cfa);
+        if (!result) return false;
+        if (source.kind == RegisterSource::Kind::kAtExpression) return stack.Load(*result, value);
+        value = *result;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  FrameRegisters registers_;
+  bool pc_is_exact_;
+};
+
+// How a walk ended; nothing if it needs all registers and does not have them.
+template <typename Frame>
+std::optional<UnwindResult> Walk(const UnwindTable& table, Frame frame, const StackReader& stack,
+                                 std::span<uintptr_t> pcs) {
+  UnwindResult result;
+  for (;;) {
+    if (result.depth == pcs.size()) return UnwindResult{result.depth, UnwindEnd::kBufferFull};
+    pcs[result.depth++] = frame.pc();
+    const UnwindRule* rule = table.Find(frame.pc_is_exact() ? frame.pc() : frame.pc() - 1);
+    switch (rule == nullptr ? Step::kNoRule : frame.GoToCaller(*rule, stack)) {
+      case Step::kCaller:
+        if (frame.pc() == 0) return UnwindResult{result.depth, UnwindEnd::kRoot};
+        break;
+      case Step::kRoot:
+        return UnwindResult{result.depth, UnwindEnd::kRoot};
+      case Step::kNoRule:
+        return UnwindResult{result.depth, UnwindEnd::kNoRule};
+      case Step::kBadFrame:
+        return UnwindResult{result.depth, UnwindEnd::kBadFrame};
+      case Step::kNeedsAllRegisters:
+        return std::nullopt;
+    }
+  }
+}
+
+// What may be read: the stack from its pointer up, and below it what an interrupted leaf function keeps there.
+StackBounds ReadablePart(const Registers& registers, StackBounds bounds) {
+  const uintptr_t red_zone = registers.pc_is_exact ? std::min(kRedZoneBytes, registers.sp) : 0;
+  const uintptr_t low = std::max(bounds.low, registers.sp - red_zone);
+  return low < bounds.high ? StackBounds{low, bounds.high} : StackBounds{};
+}
+
+}  // namespace
+
+UnwindResult Unwind(const UnwindTable& table, const Registers& registers, StackBounds bounds,
+                    std::span<uintptr_t> pcs) {
+  const StackReader stack(ReadablePart(registers, bounds));
+  const auto result = Walk(table, DigestFrame(registers), stack, pcs);
+  return result ? *result : *Walk(table, CompleteFrame(registers), stack, pcs);
+}
+
+}  // namespace fiberscope
