@@ -10,7 +10,6 @@
 
 #include "absl/strings/str_format.h"
 #include "runtime/base/check.h"
-#include "runtime/base/clock.h"
 #include "runtime/base/fence.h"
 #include "runtime/fiber_pool.h"
 
@@ -127,18 +126,20 @@ void SchedulerCore::SleepInReactor(const Processor& processor, const Sleeper& sl
       wake_timer_.cancel();
     } else {
       wake_timer_.expires_at(std::chrono::steady_clock::time_point(std::chrono::nanoseconds(deadline_ns)));
-      wake_timer_.async_wait([](const boost::system::error_code&) {});
+      wake_timer_.async_wait([this](const boost::system::error_code& error) {
+        // Whoever owned the reactor then, asleep in it or in passing, has to arm it again.
+        if (!error) armed_deadline_ns_ = TimerQueue::kNever;
+      });
     }
     reactor_.poll();  // the wait that was cancelled completes now, not as a false wake-up
   }
-  // The poll may have run a handler that made a fiber runnable, or swallowed an interrupt; the reasons for the interrupt
-  // are visible then.
-  if (!processor.has_queued() && sleeper.woken.load(std::memory_order_acquire) == 0 &&
-      EarliestDeadline() >= deadline_ns) {
+  // The poll may have run a handler that made a fiber runnable, or the timer's own, or swallowed an interrupt; the reasons for
+  // the interrupt are visible then.
+  if (!processor.has_queued() && armed_deadline_ns_ == deadline_ns &&
+      sleeper.woken.load(std::memory_order_acquire) == 0 && EarliestDeadline() >= deadline_ns) {
     reactor_.run_one();
   }
   reactor_.poll();
-  if (armed_deadline_ns_ <= MonotonicNowNs()) armed_deadline_ns_ = TimerQueue::kNever;  // it has fired
   sleeping_until_ns_.store(TimerQueue::kNever, std::memory_order_relaxed);
 }
 
