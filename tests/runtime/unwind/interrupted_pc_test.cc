@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <time.h>
 #include <ucontext.h>
 
@@ -22,6 +23,7 @@
 #include <vector>
 
 #include "tests/runtime/unwind/foreign_frames.h"
+#include "tests/runtime/unwind/guarded_stack.h"
 #include "tests/runtime/unwind/stack_truth.h"
 
 namespace fiberscope {
@@ -58,7 +60,7 @@ struct Findings {
   size_t samples = 0;
   size_t equal = 0;
   size_t gave_up = 0;   // ended early with kNoRule, and right up to there
-  size_t unusable = 0;  // libgcc did not find its way out of the handler
+  size_t unusable = 0;  // libgcc did not find its way out of the handler, or came to an address that is no code
   size_t kept = 0;
   std::array<Difference, kMaxKept> differences;
 
@@ -97,7 +99,10 @@ void CompareInterruptedStack(int, siginfo_t*, void* context) {
   const auto truth_begin = std::find(g_truth.From(0).begin(), g_truth.From(0).end(), interrupted.pc);
   const std::span truth(truth_begin, g_truth.From(0).end());
   const size_t common = std::ranges::mismatch(truth, g_ours.From(0)).in1 - truth.begin();
-  if (truth.empty()) {
+  const bool is_truth = !truth.empty() && std::ranges::all_of(truth.subspan(1), [](uintptr_t pc) {
+    return UnwindTable::Current()->Find(pc - 1) != nullptr;
+  });
+  if (!is_truth) {
     ++g_findings.unusable;
   } else if (common == truth.size() && common == g_ours.depth) {
     ++g_findings.equal;
@@ -190,25 +195,39 @@ void ForeignFrames() {
   CallWithMovedReturnAddress(ReturnSeven);
 }
 
-// A few instructions need a scratch register, which a walk does not have: where assembly keeps the frame or the return
-// address in one (the resolver's and the exception unwinder's last instructions, ForeignFrames() on purpose). There the
-// walk must say so.
-void ExpectAllRight(double max_gave_up_fraction) {
+// Equal but for two small exceptions, none of them silent:
+// - Where only a scratch register leads on, the walk must give up: in the last instructions of libgcc's unwinder, the
+//   first of a realigned frame without frame pointer, and in ForeignFrames() on purpose.
+// - At the `ret` of such a realigned frame, gcc 12 forgets to say that rbp has been restored. libgcc, which reads any
+//   memory, then goes astray; there is no truth to compare with.
+void ExpectAllRight() {
   std::printf("%s", g_findings.Describe().c_str());
   EXPECT_EQ(g_findings.different(), 0u);
-  EXPECT_EQ(g_findings.unusable, 0u);
-  EXPECT_LE(g_findings.gave_up, max_gave_up_fraction * g_findings.samples);
+  EXPECT_LE(g_findings.gave_up, g_findings.samples / 1000);
+  EXPECT_LE(g_findings.unusable, g_findings.samples / 10'000);
 }
 
 TEST_F(InterruptedPcTest, IsWalkedRightlyAfterEverySingleInstruction) {
   void* library = dlopen("tests/runtime/unwind/libforeign.so", RTLD_LAZY | RTLD_LOCAL);
   ASSERT_NE(library, nullptr) << dlerror();
   const auto lazy_call = reinterpret_cast<int (*)(const char*)>(dlsym(library, "ForeignLazyCall"));
+  const auto realigned =
+      reinterpret_cast<int (*)(int, int, int, int, int, int, int, int (*)())>(dlsym(library, "ForeignRealigned"));
   UnwindTable::Refresh();
   Handle(SIGTRAP);
 
   StartSingleStepping();
   lazy_call("12.5");
+  StopSingleStepping();
+  const size_t with_resolver = g_findings.samples;
+  StartSingleStepping();
+  lazy_call("12.5");
+  StopSingleStepping();
+  // The library was bound lazily: its first calls led through the linker.
+  EXPECT_GT(with_resolver, 2 * (g_findings.samples - with_resolver));
+
+  StartSingleStepping();
+  realigned(1, 2, 3, 4, 5, 6, 7, ReturnSeven);
   Realigned(5);
   ThrowAndCatch();
   Sort();
@@ -216,8 +235,36 @@ TEST_F(InterruptedPcTest, IsWalkedRightlyAfterEverySingleInstruction) {
   StopSingleStepping();
 
   EXPECT_GT(g_findings.samples, 10'000u);
-  ExpectAllRight(1e-3);
+  ExpectAllRight();
   dlclose(library);
+}
+
+int DescendAndRaise(int depth);
+// Through a pointer that the compiler cannot see through, so that each call has its frame.
+int (*volatile g_descend)(int) = DescendAndRaise;
+int DescendAndRaise(int depth) { return depth == 0 ? raise(SIGUSR1) : g_descend(depth - 1) + g_sink; }
+
+// What a worker's alternate stack has: the kernel's minimum and 8 KiB. Below it lies a page that cannot be accessed.
+TEST(SmallAlternateStackTest, AWalkInAHandlerFits) {
+  UnwindTable::Refresh();
+  g_findings.stack = ThreadStack();
+  const testing::GuardedStack memory(getauxval(AT_MINSIGSTKSZ) + (8 << 10));
+  const stack_t alternate{.ss_sp = memory.words().data(), .ss_flags = 0, .ss_size = memory.words().size_bytes()};
+  stack_t previous = {};
+  ASSERT_EQ(sigaltstack(&alternate, &previous), 0);
+  struct sigaction action = {};
+  action.sa_sigaction = [](int, siginfo_t*, void* context) {
+    const Registers interrupted = InterruptedRegisters(context);
+    const UnwindResult result = Unwind(*UnwindTable::Current(), interrupted, g_findings.stack, g_ours.values);
+    g_ours.depth = result.end == UnwindEnd::kRoot ? result.depth : 0;
+  };
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  ASSERT_EQ(sigaction(SIGUSR1, &action, nullptr), 0);
+
+  DescendAndRaise(100);
+
+  EXPECT_GT(g_ours.depth, 100u);
+  ASSERT_EQ(sigaltstack(&previous, nullptr), 0);
 }
 
 TEST_F(InterruptedPcTest, IsWalkedRightlyAtRandomTimes) {
@@ -240,7 +287,7 @@ TEST_F(InterruptedPcTest, IsWalkedRightlyAtRandomTimes) {
   }
 
   ASSERT_EQ(timer_delete(timer), 0);
-  ExpectAllRight(1e-3);
+  ExpectAllRight();
 }
 
 }  // namespace
