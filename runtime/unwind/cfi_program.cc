@@ -163,7 +163,7 @@ CfiInterpreter::Outcome CfiInterpreter::Execute(uintptr_t& address) {
     case kRegister: {
       const auto base = FromDwarf(reader_.ReadUleb128());
       return SetSource(dwarf_register, base ? RegisterSource{.kind = Kind::kRegisterPlus, .base = *base}
-                                            : RegisterSource{.kind = Kind::kUndefined});
+                                            : RegisterSource{.kind = Kind::kUnknown});
     }
     case kDefCfa:
       return DefineCfa(dwarf_register, static_cast<int64_t>(reader_.ReadUleb128()));
@@ -236,7 +236,7 @@ CfiInterpreter::Outcome CfiInterpreter::DefineCfaRegister(uint64_t dwarf_registe
   const int32_t offset = rule_.cfa.kind == Kind::kExpression ? 0 : rule_.cfa.offset;
   const auto base = FromDwarf(dwarf_register);
   rule_.cfa = base ? RegisterSource{.kind = Kind::kRegisterPlus, .base = *base, .offset = offset}
-                   : RegisterSource{.kind = Kind::kUndefined, .offset = offset};
+                   : RegisterSource{.kind = Kind::kUnknown, .offset = offset};
   return Outcome::kNextInstruction;
 }
 

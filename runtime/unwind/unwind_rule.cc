@@ -99,9 +99,10 @@ UnwindRule Digest(const FrameRule& rule) {
   UnwindRule digest;
   if (rule[FrameRegister::kPc].kind == Kind::kUndefined) {
     digest.cfa = UnwindRule::Cfa::kRoot;
-  } else if (rule.cfa.kind != Kind::kUndefined) {
+  } else if (rule.IsUsable()) {
     if (!IsOrdinaryCall(rule) || !DigestCfa(rule, digest) || !DigestRbp(rule, digest)) {
-      digest = UnwindRule{.cfa = UnwindRule::Cfa::kSlow};
+      digest = UnwindRule{};
+      digest.cfa = UnwindRule::Cfa::kSlow;
     }
   }
   digest.complete = &rule;

@@ -8,6 +8,7 @@
 #define FIBERSCOPE_RUNTIME_UNWIND_UNWIND_RULE_H_
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -56,7 +57,8 @@ inline constexpr uint64_t kDwarfReturnAddress = 16;
 // before its call: the fixed point that all offsets of a frame refer to.
 struct RegisterSource {
   enum class Kind : uint8_t {
-    kUndefined,     // nowhere
+    kUndefined,     // nowhere: the caller does not need it; for the return address: there is no caller
+    kUnknown,       // in a scratch register, which a walk does not have
     kSame,          // untouched
     kAtCfa,         // in memory at CFA + offset
     kCfaPlus,       // CFA + offset
@@ -72,12 +74,12 @@ struct RegisterSource {
   bool operator==(const RegisterSource&) const = default;
   template <typename H>
   friend H AbslHashValue(H h, const RegisterSource& s) {
-    return H::combine(std::move(h), s.kind, s.base, s.expression_bytes, s.offset);
+    return H::combine(std::move(h), std::bit_cast<uint64_t>(s));
   }
 };
 
 struct FrameRule {
-  RegisterSource cfa;  // kUndefined (no rule), kRegisterPlus or kExpression
+  RegisterSource cfa = {.kind = RegisterSource::Kind::kUnknown};  // or kRegisterPlus, or kExpression
   std::array<RegisterSource, kFrameRegisterCount> registers;
   bool signal_frame = false;             // the caller was interrupted: its pc is exact
   const uint8_t* expressions = nullptr;  // the table's pool; set when the table is complete
@@ -86,6 +88,14 @@ struct FrameRule {
   RegisterSource& operator[](FrameRegister r) { return registers[static_cast<size_t>(r)]; }
   std::span<const uint8_t> Expression(const RegisterSource& source) const {
     return {expressions + source.offset, source.expression_bytes};
+  }
+
+  // Whether the rule leads to the caller, or says for certain that there is none.
+  bool IsUsable() const {
+    const auto pc = (*this)[FrameRegister::kPc].kind;
+    if (pc == RegisterSource::Kind::kUndefined) return true;
+    return cfa.kind != RegisterSource::Kind::kUnknown && pc != RegisterSource::Kind::kUnknown &&
+           pc != RegisterSource::Kind::kSame;
   }
 
   bool operator==(const FrameRule&) const = default;
@@ -115,7 +125,7 @@ struct UnwindRule {
 };
 static_assert(sizeof(UnwindRule) == 16, "four rules in a cache line");
 
-// The digest of `rule`, whose expressions must be set and which must outlive the result.
+// The digest of `rule`, whose expressions must be set and which must outlive the result. kNone if it is not usable.
 UnwindRule Digest(const FrameRule& rule);
 
 }  // namespace fiberscope

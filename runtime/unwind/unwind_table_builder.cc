@@ -184,11 +184,7 @@ void UnwindTableBuilder::AddPages(uint32_t size, size_t first_row) {
 }
 
 uint16_t UnwindTableBuilder::Intern(const FrameRule& rule) {
-  // No frame address, or no word about the return address: nothing to go by.
-  const RegisterSource& pc = rule[FrameRegister::kPc];
-  const bool is_root = pc.kind == RegisterSource::Kind::kUndefined;
-  if (!is_root && rule.cfa.kind == RegisterSource::Kind::kUndefined) return 0;
-  if (pc.kind == RegisterSource::Kind::kSame) return 0;
+  if (!rule.IsUsable()) return 0;
   const auto known = rule_numbers_.find(rule);
   if (known != rule_numbers_.end()) return known->second;
   if (index_->complete_rules.size() > kMaxRules) {

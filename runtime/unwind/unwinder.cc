@@ -103,11 +103,12 @@ class CompleteFrame {
   Step GoToCaller(const UnwindRule& digest, const StackReader& stack) {
     const FrameRule& rule = *digest.complete;
     if (rule[FrameRegister::kPc].kind == RegisterSource::Kind::kUndefined) return Step::kRoot;
+    if (!rule.IsUsable()) return Step::kNoRule;
     uintptr_t cfa = 0;
-    if (rule.cfa.kind == RegisterSource::Kind::kUndefined) return Step::kNoRule;
     if (!Value(rule, rule.cfa, std::nullopt, stack, cfa)) return Step::kBadFrame;
     FrameRegisters caller = registers_;
     for (size_t i = 0; i < kFrameRegisterCount; ++i) {
+      if (rule.registers[i].kind == RegisterSource::Kind::kUnknown) return Step::kNoRule;
       if (!Value(rule, rule.registers[i], cfa, stack, caller[i])) return Step::kBadFrame;
     }
     const uintptr_t caller_sp = caller[static_cast<size_t>(FrameRegister::kSp)];
@@ -128,6 +129,8 @@ class CompleteFrame {
       case RegisterSource::Kind::kUndefined:
       case RegisterSource::Kind::kSame:
         return true;
+      case RegisterSource::Kind::kUnknown:
+        return false;
       case RegisterSource::Kind::kAtCfa:
         return stack.Load(cfa.value_or(0) + offset, value);
       case RegisterSource::Kind::kCfaPlus:

@@ -1,4 +1,4 @@
-// Functions in assembly whose frames no compiler makes: each calls `callee` and returns what it returns.
+// Functions in assembly that no compiler makes. Those with a callee call it and return what it returns.
 #ifndef FIBERSCOPE_TESTS_RUNTIME_UNWIND_FOREIGN_FRAMES_H_
 #define FIBERSCOPE_TESTS_RUNTIME_UNWIND_FOREIGN_FRAMES_H_
 
@@ -11,6 +11,10 @@ int CallWithCfaInR12(int (*callee)());
 int CallWithCfaByExpression(int (*callee)());
 // The return address has been moved from its place below the frame address into r13.
 int CallWithMovedReturnAddress(int (*callee)());
+
+// Between these two the processor raises SIGTRAP after every instruction (trap flag).
+void StartSingleStepping();
+void StopSingleStepping();
 }
 
 #endif  // FIBERSCOPE_TESTS_RUNTIME_UNWIND_FOREIGN_FRAMES_H_

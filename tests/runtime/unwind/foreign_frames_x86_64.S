@@ -104,4 +104,30 @@ CallWithMovedReturnAddress:
         .cfi_endproc
         .size   CallWithMovedReturnAddress, . - CallWithMovedReturnAddress
 
+        .globl  StartSingleStepping
+        .type   StartSingleStepping, @function
+StartSingleStepping:
+        .cfi_startproc
+        pushfq
+        .cfi_adjust_cfa_offset 8
+        orq     $0x100, (%rsp)
+        popfq
+        .cfi_adjust_cfa_offset -8
+        ret
+        .cfi_endproc
+        .size   StartSingleStepping, . - StartSingleStepping
+
+        .globl  StopSingleStepping
+        .type   StopSingleStepping, @function
+StopSingleStepping:
+        .cfi_startproc
+        pushfq
+        .cfi_adjust_cfa_offset 8
+        andq    $~0x100, (%rsp)
+        popfq
+        .cfi_adjust_cfa_offset -8
+        ret
+        .cfi_endproc
+        .size   StopSingleStepping, . - StopSingleStepping
+
         .section .note.GNU-stack, "", @progbits

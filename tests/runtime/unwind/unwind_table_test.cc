@@ -32,6 +32,9 @@ class ForeignLibrary {
   ~ForeignLibrary() { dlclose(handle_); }
 
   auto recursion() const { return reinterpret_cast<int (*)(int, int (*)())>(dlsym(handle_, "ForeignRecursion")); }
+  auto realigned() const {
+    return reinterpret_cast<int (*)(int, int, int, int, int, int, int, int (*)())>(dlsym(handle_, "ForeignRealigned"));
+  }
 
  private:
   void* handle_;
@@ -92,6 +95,15 @@ TEST(UnwindTableTest, WalksThroughALoadedLibraryWithoutFramePointers) {
 
   EXPECT_TRUE(g_views.Agree()) << g_views.Describe();
   EXPECT_GT(g_views.ours.depth, 30u);
+}
+
+TEST(UnwindTableTest, WalksThroughARealignedFrameWithoutFramePointer) {
+  const ForeignLibrary library;
+  UnwindTable::Refresh();
+
+  library.realigned()(1, 2, 3, 4, 5, 6, 7, Here);
+
+  EXPECT_TRUE(g_views.Agree()) << g_views.Describe();
 }
 
 TEST(UnwindTableTest, AWalkByATableOlderThanTheLibraryEndsAtItsFirstFrame) {
