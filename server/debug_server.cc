@@ -1,0 +1,126 @@
+#include "server/debug_server.h"
+
+#include <utility>
+
+#include <boost/asio/ip/address.hpp>
+
+#include "absl/strings/str_format.h"
+#include "pprof/sources/goroutine.h"
+#include "pprof/symbolizer.h"
+#include "server/handlers/cmdline.h"
+#include "server/handlers/index.h"
+#include "server/handlers/named_profile.h"
+#include "server/handlers/symbol.h"
+#include "server/http/http_server.h"
+
+namespace fiberscope::server {
+namespace {
+
+constexpr char kPrefix[] = "/debug/pprof/";
+
+// Besides the profiles. The descriptions are Go's.
+struct Endpoint {
+  const char* name;
+  const char* description;
+};
+constexpr Endpoint kCmdline{"cmdline", "The command line invocation of the current program"};
+constexpr Endpoint kSymbol{
+    "symbol",
+    "Maps given program counters to function names. Counters can be specified in a GET raw query or POST body, multiple "
+    "counters are separated by '+'."};
+
+absl::Status Prefixed(const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrFormat("debug server: %s", status.message()));
+}
+
+absl::Status CheckOptions(const DebugServerOptions& options) {
+  boost::system::error_code error;
+  const auto address = boost::asio::ip::make_address(options.address, error);
+  if (error) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("debug server: \"%s\" is not an IP address", options.address));
+  }
+  if (!address.is_loopback() && !options.allow_insecure_remote) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "debug server: %s is not a loopback address, and there is no authentication: whoever reaches the port reads stacks, "
+        "labels and arguments. Set allow_insecure_remote if that is meant",
+        options.address));
+  }
+  if (options.dump_threads < 1 || options.dump_queue < 0 || options.max_connections < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("debug server: dump_threads is %d (at least 1), dump_queue %d (at least 0), max_connections %d (at "
+                        "least 1)",
+                        options.dump_threads, options.dump_queue, options.max_connections));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+class DebugServer::Impl {
+ public:
+  absl::Status Start(DebugServerOptions options) {
+    if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+    catalog_ = std::move(options.catalog);
+    if (catalog_ == nullptr) {
+      catalog_ = std::make_shared<pprof::ProfileCatalog>();
+      if (absl::Status status = catalog_->Add(pprof::MakeGoroutineSource(*symbolizer_)); !status.ok()) return status;
+    }
+    const std::string prefix = kPrefix;
+    std::vector<Route> routes = {
+        {.path = "/", .exact = true, .handler = &Welcome},
+        {.path = prefix,
+         .exact = true,
+         .handler = MakeIndexHandler(*catalog_, {{kCmdline.name, kCmdline.description}, {kSymbol.name, kSymbol.description}})},
+        {.path = prefix + kCmdline.name, .handler = MakeCmdlineHandler()},
+        {.path = prefix + kSymbol.name, .post = true, .slow = true, .handler = MakeSymbolHandler(*symbolizer_)},
+    };
+    // The subtree: every other name is a profile's, or nobody's.
+    routes.push_back({.path = prefix, .slow = true, .handler = MakeNamedProfileHandler(*catalog_, prefix)});
+    HttpServerOptions http;
+    http.address = options.address;
+    http.port = options.port;
+    http.allowed_hosts = std::move(options.allowed_hosts);
+    http.max_connections = options.max_connections;
+    http.header_timeout = options.header_timeout;
+    http.body_timeout = options.body_timeout;
+    http.idle_timeout = options.idle_timeout;
+    http.write_stall_timeout = options.write_stall_timeout;
+    http.drain_timeout = options.drain_timeout;
+    http.work_threads = options.dump_threads;
+    http.work_queue = static_cast<size_t>(options.dump_queue);
+    absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::Start(http, Router(std::move(routes)));
+    if (!server.ok()) return Prefixed(server.status());
+    server_ = *std::move(server);
+    address_ = server_->address();
+    return absl::OkStatus();
+  }
+
+  const std::string& address() const { return address_; }
+  uint16_t port() const { return server_->port(); }
+  void Stop() { server_->Stop(); }
+
+ private:
+  static void Welcome(const Request&, ResponseWriter& writer) {
+    writer.Send({.head = {}, .body = "This is a debug server. See /debug/pprof/\n"});
+  }
+
+  std::unique_ptr<pprof::Symbolizer> symbolizer_ = pprof::MakeProcessSymbolizer();
+  std::shared_ptr<pprof::ProfileCatalog> catalog_;
+  std::unique_ptr<HttpServer> server_;
+  std::string address_;
+};
+
+absl::StatusOr<std::unique_ptr<DebugServer>> DebugServer::Start(DebugServerOptions options) {
+  auto impl = std::make_unique<Impl>();
+  if (absl::Status status = impl->Start(std::move(options)); !status.ok()) return status;
+  return std::unique_ptr<DebugServer>(new DebugServer(std::move(impl)));
+}
+
+DebugServer::DebugServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+DebugServer::~DebugServer() { Stop(); }
+const std::string& DebugServer::address() const { return impl_->address(); }
+uint16_t DebugServer::port() const { return impl_->port(); }
+void DebugServer::Stop() { impl_->Stop(); }
+
+}  // namespace fiberscope::server

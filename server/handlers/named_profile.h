@@ -1,0 +1,24 @@
+// GET /debug/pprof/NAME: any profile of the catalog.
+//
+//   debug   0 (default): gzip-compressed profile.proto, as a download. 1: text. 2 and more: for goroutine, every fiber's stack.
+//   gc      accepted, an integer; no profile of this server collects garbage
+//   seconds a delta over an interval: not supported yet, answered with 400
+//
+// A parameter that is given twice or does not parse is a 400 that names it. The profile's name is looked at first: an unknown
+// one is a 404 whatever the parameters, and is never echoed. Format: Go 1.27 net/http/pprof, handler.ServeHTTP.
+#ifndef FIBERSCOPE_SERVER_HANDLERS_NAMED_PROFILE_H_
+#define FIBERSCOPE_SERVER_HANDLERS_NAMED_PROFILE_H_
+
+#include <string>
+
+#include "pprof/profile_catalog.h"
+#include "server/http/router.h"
+
+namespace fiberscope::server {
+
+// Answers every path below `prefix`. `catalog` must outlive the handler.
+Handler MakeNamedProfileHandler(const pprof::ProfileCatalog& catalog, std::string prefix);
+
+}  // namespace fiberscope::server
+
+#endif  // FIBERSCOPE_SERVER_HANDLERS_NAMED_PROFILE_H_

@@ -1,0 +1,38 @@
+// What a handler sees of a request, and says of a response. Knows no Beast.
+#ifndef FIBERSCOPE_SERVER_HTTP_MESSAGE_H_
+#define FIBERSCOPE_SERVER_HTTP_MESSAGE_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace fiberscope::server {
+
+enum class Method { kGet, kHead, kPost, kOther };
+
+struct Request {
+  Method method = Method::kGet;
+  std::string path;       // percent-decoded once; begins with '/'
+  std::string raw_query;  // what follows the first '?', as it came
+  std::string body;       // POST only
+};
+
+// Status line and fields; the fields that every response carries are added when it is written (response_writer.h).
+struct ResponseHead {
+  int status = 200;
+  std::string content_type = "text/plain; charset=utf-8";
+  std::vector<std::pair<std::string, std::string>> fields;
+};
+
+struct Response {
+  ResponseHead head;
+  std::string body;
+};
+
+// The form of every error that a handler makes: plain text with X-Go-Pprof set, without which go tool pprof does not show the
+// text. `message` gets a line feed. Format: Go 1.27 net/http/pprof, serveError.
+Response ErrorResponse(int status, std::string message);
+
+}  // namespace fiberscope::server
+
+#endif  // FIBERSCOPE_SERVER_HTTP_MESSAGE_H_

@@ -1,0 +1,49 @@
+// The query part of a URL, as HTML forms write it: key=value pairs joined by '&', '+' for a space, %XX for any byte.
+//
+// Stricter than Go for parameters that a handler asks for: a recognised parameter that repeats, or whose escapes are broken, is
+// an error that names it. Parameters that nobody asks for are ignored, whatever they look like. ';' separates nothing: it is
+// part of the key or value it stands in.
+//
+// Format: WHATWG URL standard, "application/x-www-form-urlencoded parsing". Thread-compatible; never blocks.
+#ifndef FIBERSCOPE_SERVER_HTTP_QUERY_H_
+#define FIBERSCOPE_SERVER_HTTP_QUERY_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace fiberscope::server {
+
+// Replaces %XX by the byte and, if asked, '+' by a space. Nothing when an escape is incomplete or not hexadecimal.
+std::optional<std::string> PercentDecode(std::string_view text, bool plus_is_space);
+
+class Query {
+ public:
+  static constexpr size_t kMaxParameters = 32;
+
+  // kInvalidArgument when there are more than kMaxParameters.
+  static absl::StatusOr<Query> Parse(std::string_view raw);
+
+  // The decoded value; nothing when the parameter is absent. kInvalidArgument, naming the parameter, when it repeats or its
+  // escapes are broken.
+  absl::StatusOr<std::optional<std::string>> Get(std::string_view name) const;
+
+  // The value as a decimal integer without sign or blanks, at most `max`; nothing when absent or empty. kInvalidArgument, naming
+  // the parameter and the range, otherwise.
+  absl::StatusOr<std::optional<int64_t>> GetInteger(std::string_view name, int64_t max) const;
+
+ private:
+  struct Parameter {
+    std::optional<std::string> key;    // nothing: broken escapes, matches no name
+    std::optional<std::string> value;  // nothing: broken escapes
+  };
+  std::vector<Parameter> parameters_;
+};
+
+}  // namespace fiberscope::server
+
+#endif  // FIBERSCOPE_SERVER_HTTP_QUERY_H_

@@ -1,0 +1,128 @@
+#include "server/http/response_stream.h"
+
+#include <algorithm>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/fields.hpp>
+#include <boost/beast/http/status.hpp>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "runtime/base/check.h"
+
+namespace fiberscope::server {
+namespace {
+
+namespace http = boost::beast::http;
+
+// What every response carries: a debug page is never cached, framed, sniffed, or readable from another origin.
+constexpr std::pair<const char*, const char*> kFixedFields[] = {
+    {"X-Content-Type-Options", "nosniff"},        {"Cache-Control", "no-store"},
+    {"X-Frame-Options", "DENY"},                  {"Referrer-Policy", "no-referrer"},
+    {"Cross-Origin-Resource-Policy", "same-origin"}, {"Cross-Origin-Opener-Policy", "same-origin"},
+};
+
+bool IsFieldValue(std::string_view value) {
+  return std::ranges::none_of(value, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+}  // namespace
+
+std::string SerializeHead(const ResponseHead& head, const ResponseMode& mode, std::string_view framing_field) {
+  http::response<http::empty_body> message;
+  message.version(mode.http_1_0 ? 10 : 11);
+  message.result(static_cast<unsigned>(head.status));
+  const auto set = [&](std::string_view name, std::string_view value) {
+    FIBERSCOPE_DCHECK(IsFieldValue(value), "response field %s has a control character in its value", std::string(name));
+    if (IsFieldValue(value)) {
+      message.set(boost::beast::string_view(name.data(), name.size()),
+                  boost::beast::string_view(value.data(), value.size()));
+    }
+  };
+  set("Content-Type", head.content_type);
+  for (const auto& [name, value] : kFixedFields) set(name, value);
+  for (const auto& [name, value] : head.fields) set(name, value);
+  // "Name: value"
+  if (const size_t colon = framing_field.find(": "); colon != std::string_view::npos) {
+    set(framing_field.substr(0, colon), framing_field.substr(colon + 2));
+  }
+  if (!mode.keep_alive) set("Connection", "close");
+  if (mode.keep_alive && mode.http_1_0) set("Connection", "keep-alive");
+  std::ostringstream text;
+  text << message.base();
+  return std::move(text).str();
+}
+
+void ResponseStream::Send(Response response) {
+  Begin(std::move(response.head));
+  body_ = std::move(response.body);
+  state_ = State::kFinished;
+}
+
+void ResponseStream::Begin(ResponseHead head) {
+  FIBERSCOPE_CHECK(state_ == State::kNothing, "a handler answers a request twice");
+  head_ = std::move(head);
+  state_ = State::kBegun;
+}
+
+absl::Status ResponseStream::Write(std::string_view bytes) {
+  FIBERSCOPE_CHECK(state_ == State::kBegun || state_ == State::kStreaming, "a handler writes outside of a response");
+  while (status_.ok() && !bytes.empty()) {
+    const size_t room = flush_ ? kChunkBytes - body_.size() : bytes.size();
+    body_.append(bytes.substr(0, room));
+    bytes.remove_prefix(std::min(room, bytes.size()));
+    if (flush_ && body_.size() >= kChunkBytes) status_ = FlushChunk(false);
+  }
+  return status_;
+}
+
+absl::Status ResponseStream::Finish() {
+  FIBERSCOPE_CHECK(state_ == State::kBegun || state_ == State::kStreaming, "a handler finishes no response");
+  if (status_.ok() && state_ == State::kStreaming) status_ = FlushChunk(true);
+  if (status_.ok()) state_ = State::kFinished;
+  return status_;
+}
+
+std::string ResponseStream::Head(std::string_view framing_field) {
+  return SerializeHead(head_, {mode_.head_only, mode_.http_1_0, mode_.keep_alive && !close_delimited_}, framing_field);
+}
+
+absl::Status ResponseStream::FlushChunk(bool last) {
+  std::string wire;
+  if (state_ == State::kBegun) {
+    close_delimited_ = mode_.http_1_0;
+    wire = Head(close_delimited_ ? "" : "Transfer-Encoding: chunked");
+    state_ = State::kStreaming;
+  }
+  if (!mode_.head_only) {
+    if (close_delimited_) {
+      wire += body_;
+    } else {
+      if (!body_.empty()) wire.append(absl::StrFormat("%x\r\n", body_.size())).append(body_).append("\r\n");
+      if (last) wire += "0\r\n\r\n";
+    }
+  }
+  body_.clear();
+  if (last) {
+    wire_ = std::move(wire);  // goes out with Take(), so the handler's thread need not wait for it
+    return absl::OkStatus();
+  }
+  return flush_(std::move(wire));
+}
+
+ResponseStream::Rest ResponseStream::Take() {
+  if (state_ == State::kStreaming) return {"", false, true};
+  if (state_ != State::kFinished) {
+    // The handler gave up before anything went out.
+    head_ = ResponseHead{.status = 500, .fields = {{"X-Go-Pprof", "1"}}};
+    body_ = "the handler ended without an answer\n";
+  }
+  if (wire_.empty()) {
+    wire_ = Head(absl::StrFormat("Content-Length: %d", body_.size()));
+    if (!mode_.head_only) wire_ += body_;
+  }
+  return {std::move(wire_), mode_.keep_alive && !close_delimited_, false};
+}
+
+}  // namespace fiberscope::server

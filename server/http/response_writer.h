@@ -1,0 +1,33 @@
+// How a handler answers: with a whole response, or with a head and then bytes as they come.
+#ifndef FIBERSCOPE_SERVER_HTTP_RESPONSE_WRITER_H_
+#define FIBERSCOPE_SERVER_HTTP_RESPONSE_WRITER_H_
+
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "pprof/byte_sink.h"
+#include "server/http/message.h"
+
+namespace fiberscope::server {
+
+// Thread-confined: used by the thread that runs the handler, for one request.
+//
+// Either Send() once, or Begin(), then any number of Write(), then Finish(). A response that fits into one chunk (64 KiB) goes
+// out with Content-Length; a longer one is chunked, and the next chunk is taken only when the client has taken the last one:
+// Write() then blocks the thread, and the server never holds more than one chunk per response.
+//
+// If Finish() is not called after Begin(): nothing was sent yet: the client gets a clean 500; otherwise the connection is
+// closed in the middle, so that the client cannot take the part for the whole.
+class ResponseWriter : public pprof::ByteSink {
+ public:
+  virtual void Send(Response response) = 0;
+
+  virtual void Begin(ResponseHead head) = 0;
+  // kCancelled: the client has left; kDeadlineExceeded: it did not read.
+  absl::Status Write(std::string_view bytes) override = 0;
+  virtual absl::Status Finish() = 0;
+};
+
+}  // namespace fiberscope::server
+
+#endif  // FIBERSCOPE_SERVER_HTTP_RESPONSE_WRITER_H_

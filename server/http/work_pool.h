@@ -1,0 +1,53 @@
+// A few threads that run the slow handlers, and a short queue in front of them.
+//
+// Thread-safe. Resource.
+#ifndef FIBERSCOPE_SERVER_HTTP_WORK_POOL_H_
+#define FIBERSCOPE_SERVER_HTTP_WORK_POOL_H_
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace fiberscope::server {
+
+class WorkPool {
+ public:
+  explicit WorkPool(size_t queue_limit) : queue_limit_(queue_limit) {}
+  ~WorkPool() { Join(); }
+  WorkPool(const WorkPool&) = delete;
+  WorkPool& operator=(const WorkPool&) = delete;
+
+  // kResourceExhausted, naming the limit, when a thread cannot be made; those that were made have ended.
+  absl::Status Start(int threads);
+
+  // False, and `job` is untouched: all threads are busy and the queue is full, or the pool is closed.
+  bool Submit(std::function<void()>& job);
+
+  // No more jobs are taken; those in the queue still run.
+  void Close();
+  // Close(), and wait until all jobs are done. Not from a job.
+  void Join();
+
+  // Whether the caller is one of the pool's threads.
+  bool OnPoolThread() const;
+
+ private:
+  void Run();
+
+  const size_t queue_limit_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> queue_;  // GUARDED_BY(mutex_)
+  size_t idle_ = 0;                          // GUARDED_BY(mutex_): threads waiting for a job
+  bool closed_ = false;                      // GUARDED_BY(mutex_)
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace fiberscope::server
+
+#endif  // FIBERSCOPE_SERVER_HTTP_WORK_POOL_H_
