@@ -1,6 +1,7 @@
 #include "runtime/stack/stack_slab.h"
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -17,6 +18,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "runtime/stack/sanitizer_fiber.h"
+#include "runtime/stack/stack_guard.h"
 #include "tests/runtime/stack/test_fiber.h"
 
 namespace fiberscope {
@@ -117,6 +120,18 @@ TEST(StackSlabTest, AddressesAndNumbersAgreeAcrossChunks) {
     const bool has_neighbour = slot % 8 != 7 && slot + 1 < slab.slot_count();
     EXPECT_TRUE(!has_neighbour || slab.Bounds(slot + 1).low == bounds.low + slab.slot_bytes());
   }
+}
+
+TEST(StackSlabTest, ReservationsAreFinite) {
+  // Smaller than a batch: each is rounded up to one.
+  StackSlab slab({.stack_class = StackClass::k16KiB, .reservation_bytes = 1, .slots_per_batch = 2});
+  AddBatches(slab, 256);
+  EXPECT_EQ(slab.stats().reserved_bytes, 256u * 2 * (16 << 10));
+  for (const uint32_t slot : {0, 1, 255, 256, 511}) EXPECT_EQ(slab.SlotOf(slab.Bounds(slot).low), slot);
+  const absl::Status status = slab.AddBatch().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(status.message(), "stacks of 16384 bytes: 256 reservations of address space are full");
+  EXPECT_EQ(slab.slot_count(), 512u);
 }
 
 TEST(StackSlabTest, ReservedSlotsThatAreNotReadyAreNobodys) {
@@ -342,6 +357,32 @@ TEST(StackSlabDeathTest, UnderAnAddressSpaceLimitTheHeapKeepsMostOfIt) {
 TEST(StackSlabDeathTest, WithoutMemoryMapEntriesToSpareStacksComeUnguarded) {
   EXPECT_EXIT(RunOutOfMemoryMapEntries(), testing::ExitedWithCode(0), "");
 }
+
+#if !defined(FIBERSCOPE_HAS_ASAN) && !defined(FIBERSCOPE_HAS_TSAN)  // their own allocators need mappings to report
+
+[[noreturn]] void UseUpMemoryMapEntries() {
+  StackSlab slab({.stack_class = StackClass::k16KiB, .slots_per_batch = 4});
+  // Every other page of a large mapping protected: an entry each, until the kernel refuses.
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t pages = MappingLimit().value() * 2;
+  char* const memory = static_cast<char*>(
+      mmap(nullptr, pages * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  for (size_t i = 1; i < pages && mprotect(memory + i * page, page, PROT_NONE) == 0; i += 2) {
+  }
+  // Whatever the kernel still grants before it counts.
+  while (mmap(nullptr, page, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED) {
+  }
+  const absl::Status status = slab.AddBatch().status();
+  std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+  _exit(status.code() == absl::StatusCode::kResourceExhausted && slab.slot_count() == 0 ? 0 : 1);
+}
+
+TEST(StackSlabDeathTest, AtTheLimitOfTheMemoryMapTheErrorNamesIt) {
+  EXPECT_EXIT(UseUpMemoryMapEntries(), testing::ExitedWithCode(0),
+              "stacks of 16384 bytes: the process has vm.max_map_count = [0-9]+ memory mappings");
+}
+
+#endif
 
 // -- Concurrency.
 
