@@ -14,17 +14,17 @@
 
 #include "runtime/stack/stack_bounds.h"
 
-// gcc says by macro, clang by feature.
-#if defined(__has_feature)
+// gcc says by macro, clang by feature. Both are asked: with gcc, some library headers define __has_feature to say no.
+#if defined(__SANITIZE_ADDRESS__)
+#define FIBERSCOPE_HAS_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define FIBERSCOPE_HAS_TSAN 1
+#elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define FIBERSCOPE_HAS_ASAN 1
 #elif __has_feature(thread_sanitizer)
 #define FIBERSCOPE_HAS_TSAN 1
 #endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define FIBERSCOPE_HAS_ASAN 1
-#elif defined(__SANITIZE_THREAD__)
-#define FIBERSCOPE_HAS_TSAN 1
 #endif
 
 #if defined(FIBERSCOPE_HAS_ASAN)

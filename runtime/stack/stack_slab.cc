@@ -158,11 +158,12 @@ absl::Status StackSlab::Rep::AddChunk() {
         absl::StrFormat("stacks of %d bytes: %d reservations of address space are full", slot_bytes, kMaxChunks));
   }
   const size_t batch_bytes = slots_per_batch * slot_bytes;
-  size_t bytes = std::min(reservation_bytes, (kMaxSlots - first_slot) * slot_bytes);
-  if (bytes < batch_bytes) {
+  const size_t numbers_left = kMaxSlots - first_slot;
+  if (numbers_left < slots_per_batch) {
     return absl::ResourceExhaustedError(
-        absl::StrFormat("stacks of %d bytes: all %d numbers given", slot_bytes, kMaxSlots));
+        absl::StrFormat("stacks of %d bytes: all %d numbers are given", slot_bytes, kMaxSlots));
   }
+  size_t bytes = std::min(reservation_bytes, numbers_left * slot_bytes);
   void* const memory = Reserve(bytes, batch_bytes);
   auto* const guarded =
       memory == nullptr ? nullptr : static_cast<uint16_t*>(MapForEver(bytes / batch_bytes * sizeof(uint16_t)));
@@ -243,7 +244,8 @@ void StackSlab::Discard(std::span<const uint32_t> slots) {
   bases.reserve(slots.size());
   for (const uint32_t slot : slots) bases.push_back(rep_->SlotBase(rep_->Find(slot)));
   std::sort(bases.begin(), bases.end());
-  // Neighbours become one range, guards between them included: a guard survives MADV_DONTNEED.
+  // Neighbours become one range, guards between them included: a guard survives MADV_DONTNEED. What the kernel does not
+  // take, because it is locked in memory, stays.
   std::vector<iovec> ranges;
   for (const uintptr_t base : bases) {
     void* const start = reinterpret_cast<void*>(base);

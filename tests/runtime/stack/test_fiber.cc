@@ -27,7 +27,8 @@ void* TestFiber::Resume(void* argument) {
   SwitchTarget thread;
   AdoptThreadStack(thread);
   resumer_ = &thread;
-  resumer_stack_ = ThreadStackBounds();
+  thread_local const StackBounds own_stack = ThreadStackBounds();
+  resumer_stack_ = own_stack;
   return SwitchTo(thread, target_, stack_, first ? this : argument);
 }
 

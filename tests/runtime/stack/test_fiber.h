@@ -24,7 +24,7 @@ class TestFiber {
   TestFiber(const TestFiber&) = delete;
   TestFiber& operator=(const TestFiber&) = delete;
 
-  // Runs the body, on the calling thread, until it yields or returns. What the Yield() in progress returns is
+  // Runs the body until it yields or returns. What the Yield() in progress returns is
   // `argument`; returns what the next Yield() is given, null if the body returns first.
   void* Resume(void* argument = nullptr);
 
