@@ -5,6 +5,6 @@
 
 namespace fiberscope::internal {
 
-boost::asio::execution_context& CurrentExecutionContext() { return CurrentCore().reactor(); }
+boost::asio::io_context& CurrentReactor() { return CurrentCore().reactor(); }
 
 }  // namespace fiberscope::internal

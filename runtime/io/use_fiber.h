@@ -20,8 +20,7 @@
 
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/execution.hpp>
-#include <boost/asio/execution_context.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
 #include <exception>
@@ -45,26 +44,7 @@ inline constexpr use_fiber_t use_fiber{};
 
 namespace internal {
 
-// Calls at once, where the reactor runs: the handler only makes a fiber runnable, which is always safe there.
-class InlineExecutor {
- public:
-  explicit InlineExecutor(boost::asio::execution_context& context) : context_(&context) {}
-  template <typename F>
-  void execute(F&& function) const {
-    std::decay_t<F> local(std::forward<F>(function));
-    std::move(local)();
-  }
-  boost::asio::execution_context& query(boost::asio::execution::context_t) const noexcept { return *context_; }
-  static constexpr boost::asio::execution::blocking_t query(boost::asio::execution::blocking_t) noexcept {
-    return boost::asio::execution::blocking.always;
-  }
-  bool operator==(const InlineExecutor&) const noexcept = default;
-
- private:
-  boost::asio::execution_context* context_;
-};
-
-boost::asio::execution_context& CurrentExecutionContext();  // of the calling fiber's scheduler
+boost::asio::io_context& CurrentReactor();  // of the calling fiber's scheduler
 
 // What an operation of signature void(Args...) completes with.
 template <typename... Args>
@@ -75,9 +55,12 @@ struct FiberResult {
 template <typename... Args>
 class FiberHandler {
  public:
-  using executor_type = InlineExecutor;
+  // Where the reactor runs: within a completion there, that means at once. Intermediate handlers of composed operations run
+  // there too.
+  using executor_type = boost::asio::io_context::executor_type;
 
-  FiberHandler(Suspension::Token token, boost::asio::execution_context& context) : token_(token), executor_(context) {}
+  FiberHandler(Suspension::Token token, boost::asio::io_context& reactor)
+      : token_(token), executor_(reactor.get_executor()) {}
 
   executor_type get_executor() const noexcept { return executor_; }
 
@@ -90,7 +73,7 @@ class FiberHandler {
 
  private:
   Suspension::Token token_;
-  InlineExecutor executor_;
+  executor_type executor_;
 };
 
 // For a destructor that waits for I/O while its fiber is being unwound by a stopping scheduler: the operation completes with
@@ -152,7 +135,7 @@ class async_result<fiberscope::use_fiber_t, void(Args...)> {
     suspension.set_slot(&result);
     std::forward<Initiation>(initiation)(
         fiberscope::internal::FiberHandler<std::decay_t<Args>...>(suspension.token(),
-                                                                  fiberscope::internal::CurrentExecutionContext()),
+                                                                  fiberscope::internal::CurrentReactor()),
         std::forward<InitiationArgs>(arguments)...);
     if (!suspension.Wait({.reason = fiberscope::WaitReason::kIo})) {
       fiberscope::internal::ThrowStopped();

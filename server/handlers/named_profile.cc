@@ -39,7 +39,8 @@ std::string Message(const absl::Status& status) {
 }
 
 void SendProto(pprof::ProfileSource& source, bool head_only, ResponseWriter& writer) {
-  ResponseHead head{.content_type = "application/octet-stream"};
+  ResponseHead head;
+  head.content_type = "application/octet-stream";
   head.fields = {{"Content-Disposition", absl::StrFormat("attachment; filename=\"%s\"", source.name())}};
   if (head_only) {
     writer.Begin(std::move(head));

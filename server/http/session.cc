@@ -18,6 +18,7 @@
 
 #include "absl/strings/str_format.h"
 #include "server/http/path.h"
+#include "server/http/query.h"
 
 namespace fiberscope::server {
 namespace {
