@@ -1,0 +1,100 @@
+#include "pprof/encode/goroutine_text.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "pprof/encode/goroutine_state.h"
+#include "pprof/encode/label_text.h"
+#include "pprof/machinery.h"
+
+namespace fiberscope::pprof {
+namespace {
+
+// Go's tracebackInnerFrames and tracebackOuterFrames.
+constexpr size_t kInnerFrames = 50;
+constexpr size_t kOuterFrames = 50;
+
+std::string_view NameOrUnknown(const TextFrame& frame) {
+  return frame.function.empty() ? std::string_view("??") : std::string_view(frame.function);
+}
+
+// The caller of Spawn as the user sees it: Spawn itself is inlined there.
+const TextFrame& FirstUserFrame(const TextLocation& location) {
+  const auto user = std::ranges::find(location.frames, false, &TextFrame::machinery);
+  return user != location.frames.end() ? *user : location.frames.back();
+}
+
+}  // namespace
+
+absl::Status GoroutineTextEncoder::Write(const FiberSnapshot& fiber) {
+  block_.clear();
+  if (!first_) block_ += '\n';
+  first_ = false;
+  AppendHeader(fiber);
+  AppendStack(fiber);
+  AppendCreator(fiber);
+  return sink_.Write(block_);
+}
+
+void GoroutineTextEncoder::AppendHeader(const FiberSnapshot& fiber) {
+  absl::StrAppend(&block_, "goroutine ", fiber.id.value, " [", GoroutineState(fiber.state, fiber.wait_reason));
+  const auto minutes = std::chrono::floor<std::chrono::minutes>(fiber.waited).count();
+  if (fiber.state == FiberState::kWaiting && minutes >= 1) absl::StrAppend(&block_, ", ", minutes, " minutes");
+  block_ += ']';
+  if (const std::string labels = DumpLabels(fiber.labels, fiber.name); !labels.empty()) {
+    absl::StrAppend(&block_, " ", labels);
+  }
+  block_ += ":\n";
+}
+
+void GoroutineTextEncoder::AppendStack(const FiberSnapshot& fiber) {
+  if (!fiber.stack_available && fiber.state == FiberState::kRunning) {
+    block_ += "\tgoroutine running on other thread; stack unavailable\n";
+    return;
+  }
+  AppendFrames(UserStack(fiber.stack, fiber.entry_pc, symbolizer_));
+  if (fiber.stack_truncated) block_ += "...additional frames elided...\n";
+}
+
+void GoroutineTextEncoder::AppendFrames(std::span<const uintptr_t> return_addresses) {
+  const std::vector<StackLine> lines = frames_.VisibleLines(return_addresses);
+  const bool elided = lines.size() > kInnerFrames + kOuterFrames;
+  const size_t inner = elided ? kInnerFrames : lines.size();
+  for (size_t i = 0; i < inner; ++i) AppendFrame(lines[i]);
+  if (!elided) return;
+  absl::StrAppend(&block_, "...", lines.size() - kInnerFrames - kOuterFrames, " frames elided...\n");
+  for (size_t i = lines.size() - kOuterFrames; i < lines.size(); ++i) AppendFrame(lines[i]);
+}
+
+void GoroutineTextEncoder::AppendFrame(const StackLine& line) {
+  block_ += NameOrUnknown(*line.frame);
+  block_ += "(...)\n";
+  AppendPosition(line);
+}
+
+// "\tFILE:LINE +0xOFFSET". Nothing returns to the first byte after a function's first, so a line there is the entry of
+// a fiber that has not run: no offset, as in Go.
+void GoroutineTextEncoder::AppendPosition(const StackLine& line) {
+  absl::StrAppend(&block_, "\t", line.frame->position);
+  const bool has_offset =
+      !line.frame->inlined && line.function_start != 0 && line.return_address - 1 > line.function_start;
+  if (has_offset) absl::StrAppend(&block_, " +0x", absl::Hex(line.return_address - line.function_start));
+  block_ += '\n';
+}
+
+void GoroutineTextEncoder::AppendCreator(const FiberSnapshot& fiber) {
+  if (fiber.creator_pc == 0) return;
+  const TextLocation& location = frames_.Lookup(fiber.creator_pc);
+  const TextFrame& creator = FirstUserFrame(location);
+  block_ += "created by ";
+  block_ += NameOrUnknown(creator);
+  if (fiber.parent_id) absl::StrAppend(&block_, " in goroutine ", fiber.parent_id.value);
+  block_ += '\n';
+  AppendPosition({fiber.creator_pc, location.function_start, &creator});
+}
+
+}  // namespace fiberscope::pprof

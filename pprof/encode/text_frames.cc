@@ -1,0 +1,57 @@
+#include "pprof/encode/text_frames.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "absl/strings/str_cat.h"
+#include "pprof/encode/go_quote.h"
+#include "pprof/machinery.h"
+
+namespace fiberscope::pprof {
+namespace {
+
+// Go's readers give up on lines of 64 KiB. Escaping makes at most four bytes of one, and a line has one function and
+// one file: 2 * 4 * 4 KiB stays well below.
+constexpr size_t kMostNameBytes = 4096;
+
+std::string Position(const Frame& frame) {
+  if (frame.file.empty()) return "??:0";
+  return absl::StrCat(EscapeLine(CutText(frame.file, kMostNameBytes)), ":", frame.line);
+}
+
+TextLocation Render(const Symbolized& symbolized) {
+  TextLocation location;
+  location.function_start = symbolized.function_start;
+  const std::span<const Frame> all = symbolized.frames;
+  for (const Frame& frame : TrimRootFrames(all)) {
+    const std::string name = ShortFunctionName(frame.function);
+    location.frames.push_back({.function = EscapeLine(CutText(name, kMostNameBytes)),
+                               .position = Position(frame),
+                               .inlined = &frame != &all.back(),
+                               .machinery = IsMachinery(name)});
+  }
+  if (location.frames.empty()) location.frames.emplace_back();
+  return location;
+}
+
+}  // namespace
+
+const TextLocation& TextFrames::Lookup(uintptr_t return_address) {
+  auto [at, added] = locations_.try_emplace(return_address);
+  if (added) at->second = Render(symbolizer_.Lookup(return_address - 1));
+  return at->second;
+}
+
+std::vector<StackLine> TextFrames::VisibleLines(std::span<const uintptr_t> return_addresses) {
+  std::vector<StackLine> lines;
+  lines.reserve(return_addresses.size());
+  for (const uintptr_t return_address : return_addresses) {
+    const TextLocation& location = Lookup(return_address);
+    for (const TextFrame& frame : location.frames) lines.push_back({return_address, location.function_start, &frame});
+  }
+  const auto first = std::ranges::find_if(lines, [](const StackLine& line) { return !line.frame->machinery; });
+  if (first != lines.end()) lines.erase(lines.begin(), first);
+  return lines;
+}
+
+}  // namespace fiberscope::pprof

@@ -1,0 +1,59 @@
+// Frames as the text forms print them, rendered once per code address.
+#ifndef FIBERSCOPE_PPROF_ENCODE_TEXT_FRAMES_H_
+#define FIBERSCOPE_PPROF_ENCODE_TEXT_FRAMES_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/node_hash_map.h"
+#include "pprof/symbolizer.h"
+
+namespace fiberscope::pprof {
+
+// One logical frame. Both texts are escaped: no line break, no tab.
+struct TextFrame {
+  std::string function;           // short name; "" when unknown
+  std::string position = "??:0";  // "file:line"
+  bool inlined = false;
+  bool machinery = false;  // see machinery.h
+};
+
+// What is printed of one code address.
+struct TextLocation {
+  std::vector<TextFrame> frames;  // innermost first, without root machinery; never empty: one unknown frame at least
+  uintptr_t function_start = 0;   // of the physical function; 0 when unknown
+};
+
+// One line of a printed stack.
+struct StackLine {
+  uintptr_t return_address;
+  uintptr_t function_start;
+  const TextFrame* frame;
+};
+
+// Remembers every address it was asked for: its memory grows with the distinct addresses of one dump, not with the
+// number of stacks. Make one per dump.
+//
+// Thread-compatible. Blocks the thread while the symbolizer works. Cost: one hash look-up per known address.
+class TextFrames {
+ public:
+  // `symbolizer` must outlive this object.
+  explicit TextFrames(Symbolizer& symbolizer) : symbolizer_(symbolizer) {}
+
+  // Valid as long as this object lives.
+  const TextLocation& Lookup(uintptr_t return_address);
+
+  // The logical frames of a stack, innermost first. Machinery is left out up to the first other frame, unless there is
+  // no other. Valid as long as this object lives.
+  std::vector<StackLine> VisibleLines(std::span<const uintptr_t> return_addresses);
+
+ private:
+  Symbolizer& symbolizer_;
+  absl::node_hash_map<uintptr_t, TextLocation> locations_;
+};
+
+}  // namespace fiberscope::pprof
+
+#endif  // FIBERSCOPE_PPROF_ENCODE_TEXT_FRAMES_H_

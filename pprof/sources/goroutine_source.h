@@ -1,0 +1,61 @@
+// The goroutine profile over any listing of fibers; goroutine.h binds it to the process's own.
+#ifndef FIBERSCOPE_PPROF_SOURCES_GOROUTINE_SOURCE_H_
+#define FIBERSCOPE_PPROF_SOURCES_GOROUTINE_SOURCE_H_
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "pprof/mappings.h"
+#include "pprof/profile_source.h"
+#include "pprof/stack_groups.h"
+#include "pprof/symbolizer.h"
+#include "runtime/fiber_snapshot.h"
+#include "runtime/registry.h"
+
+namespace fiberscope::pprof {
+
+// Calls back for every live fiber until told to stop: ForEachFiber() of runtime/registry.h.
+using FiberEnumerator = std::function<void(const RegistryOptions&, absl::FunctionRef<bool(const FiberSnapshot&)>)>;
+
+// Where a GoroutineSource gets what it shows. All are called from several threads at once.
+struct GoroutineInputs {
+  FiberEnumerator for_each_fiber;
+  std::function<int64_t()> fiber_count;
+  std::function<std::vector<Mapping>()> mappings;
+  std::function<std::chrono::sys_time<std::chrono::nanoseconds>()> now;
+};
+
+// debug=0 and 1: fibers grouped by exactly equal stacks and labels; of a stack the 128 innermost addresses count, as in
+// Go since 1.23. A fiber of which there is no stack, because it is running or has not run yet, counts at its entry
+// function. Memory grows with the distinct stacks.
+//
+// debug=2: every fiber in the order of the listing, one at a time, never cut.
+//
+// Every form waits up to 2 s, once, for file names and lines; after that it goes on with function names alone.
+class GoroutineSource : public ProfileSource {
+ public:
+  // `symbolizer` must outlive the source.
+  GoroutineSource(Symbolizer& symbolizer, GoroutineInputs inputs);
+
+  std::string_view name() const override;
+  std::string_view description() const override;
+  int64_t Count() const override;
+  absl::StatusOr<Profile> Collect() override;
+  absl::Status WriteText(int debug, ByteSink& sink) override;
+
+ private:
+  std::vector<StackGroup> GroupFibers() const;
+  absl::Status WriteDump(ByteSink& sink) const;
+
+  Symbolizer& symbolizer_;
+  const GoroutineInputs inputs_;
+};
+
+}  // namespace fiberscope::pprof
+
+#endif  // FIBERSCOPE_PPROF_SOURCES_GOROUTINE_SOURCE_H_

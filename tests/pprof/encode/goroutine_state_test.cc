@@ -1,0 +1,41 @@
+#include "pprof/encode/goroutine_state.h"
+
+#include <set>
+#include <string>
+
+#include "gtest/gtest.h"
+
+namespace fiberscope::pprof {
+namespace {
+
+TEST(GoroutineState, SpellsEveryWaitReason) {
+  const std::string spellings[] = {
+      "waiting", "sleep",    "IO wait", "chan receive", "chan send", "sync.Mutex.Lock", "sync.WaitGroup.Wait",
+      "join",    "suspended"};
+  static_assert(std::size(spellings) == kWaitReasonCount);
+  for (int i = 0; i < kWaitReasonCount; ++i) {
+    EXPECT_EQ(GoroutineState(FiberState::kWaiting, static_cast<WaitReason>(i)), spellings[i]);
+  }
+}
+
+TEST(GoroutineState, SpellsEveryState) {
+  EXPECT_STREQ(GoroutineState(FiberState::kDead, WaitReason::kNone), "dead");
+  EXPECT_STREQ(GoroutineState(FiberState::kNew, WaitReason::kNone), "idle");
+  EXPECT_STREQ(GoroutineState(FiberState::kRunnable, WaitReason::kNone), "runnable");
+  EXPECT_STREQ(GoroutineState(FiberState::kRunning, WaitReason::kNone), "running");
+  EXPECT_STREQ(GoroutineState(FiberState::kRunning, WaitReason::kSleep), "running") << "a reason counts while waiting";
+}
+
+// Readers split the header at commas and brackets, and group by what is left.
+TEST(GoroutineState, EveryWaitReasonIsAWordOfItsOwnThatReadersCanCutOut) {
+  std::set<std::string> seen;
+  for (int i = 0; i < kWaitReasonCount; ++i) {
+    const std::string state = GoroutineState(FiberState::kWaiting, static_cast<WaitReason>(i));
+    EXPECT_TRUE(seen.insert(state).second) << state;
+    EXPECT_NE(state, "unknown wait reason") << i;
+    EXPECT_EQ(state.find_first_of(",[]():\n"), std::string::npos) << state;
+  }
+}
+
+}  // namespace
+}  // namespace fiberscope::pprof

@@ -1,0 +1,83 @@
+#include "pprof/machinery.h"
+
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/shop.h"
+
+namespace fiberscope::pprof {
+namespace {
+
+using testing::ElementsAre;
+
+TEST(Machinery, IsToldByTheNameAlone) {
+  struct {
+    const char* demangled;
+    bool machinery;
+    bool root;
+  } const cases[] = {
+      {"fiberscope::internal::Park(fiberscope::WaitReason)", true, false},
+      {"fiberscope::Channel<int>::Send(int)", true, false},
+      {"void fiberscope::Spawn<main::{lambda()#1}>(main::{lambda()#1})", true, false},
+      {"fiberscope_switch_context", true, false},
+      {"fiberscope_fiber_entry", true, true},
+      {"fiberscope::internal::FiberMain(void*)", true, true},
+      {"fiberscope::internal::(anonymous namespace)::FiberMain(void*)", true, true},
+      {"fiberscope::internal::FiberMain() [clone .cold]", true, true},
+      {"void fiberscope::internal::RunEntry<void (*)()>(void*)", true, true},
+      {"fiberscope::internal::RunEntry<F>(F&)::{lambda()#1}::operator()() const", true, true},
+      {"fiberscope::internal::FiberMainframe()", true, false},
+      {"fiberscope::internal::RunEntryPoint()", true, false},
+      {"main", false, false},
+      {"demo::OrderStage::Run()", false, false},
+      {"user::fiberscope::Look()", false, false},
+      {"fiberscopes::Look()", false, false},
+      {"void user::Apply<fiberscope::Fiber>(fiberscope::Fiber&)", false, false},
+      {"fiberscope::Fiber user::Make()", false, false},
+      {"", false, false},
+  };
+  for (const auto& c : cases) {
+    const std::string name = ShortFunctionName(c.demangled);
+    EXPECT_EQ(IsMachinery(name), c.machinery) << c.demangled;
+    EXPECT_EQ(IsRootMachinery(name), c.root) << c.demangled;
+  }
+}
+
+TEST(Machinery, RootIsCutOffAStackAndNothingElse) {
+  Shop shop;
+  const auto shown = [&shop](std::vector<uintptr_t> stack, uintptr_t entry_pc) {
+    return UserStack(stack, entry_pc, shop.symbolizer());
+  };
+  const uintptr_t entry = Shop::kWorkerEntry;
+  EXPECT_THAT(shown({Shop::kPark, Shop::kWorker, Shop::kRunWorker, Shop::kFiberMain, Shop::kTrampoline}, entry),
+              ElementsAre(Shop::kPark, Shop::kWorker));
+  EXPECT_THAT(shown({Shop::kRunLambda, Shop::kFiberMain}, entry), ElementsAre(Shop::kRunLambda))
+      << "the user's lambda is inlined there";
+  EXPECT_THAT(shown({Shop::kFiberMain, Shop::kWorker}, entry), ElementsAre(Shop::kFiberMain, Shop::kWorker))
+      << "only at the outer end";
+  EXPECT_THAT(shown({Shop::kNowhere, Shop::kTrampoline}, entry), ElementsAre(Shop::kNowhere));
+}
+
+TEST(Machinery, FiberThatIsNothingButRootIsAtItsEntry) {
+  Shop shop;
+  const std::vector<uintptr_t> root = {Shop::kRunWorker, Shop::kTrampoline};
+  EXPECT_THAT(UserStack(root, Shop::kWorkerEntry, shop.symbolizer()), ElementsAre(Shop::kWorkerEntry + 1));
+  EXPECT_THAT(UserStack({}, Shop::kWorkerEntry, shop.symbolizer()), ElementsAre(Shop::kWorkerEntry + 1));
+  EXPECT_EQ(UserStack(root, 0, shop.symbolizer()), root) << "better than nothing";
+  EXPECT_THAT(UserStack({}, 0, shop.symbolizer()), ElementsAre());
+}
+
+TEST(Machinery, RootFramesAreCutOffAnAddress) {
+  const Frame user{"user::Run()", "_ZN4user3RunEv", "", 0, 0};
+  const Frame glue{"void fiberscope::internal::RunEntry<int>(void*)", "_Z", "", 0, 0};
+  const auto trim = [](std::vector<Frame> frames) { return TrimRootFrames(frames).size(); };
+  EXPECT_EQ(trim({user, glue}), 1u);
+  EXPECT_EQ(trim({user, glue, glue}), 1u);
+  EXPECT_EQ(trim({glue, user}), 2u);
+  EXPECT_EQ(trim({glue}), 1u) << "better than nothing";
+  EXPECT_EQ(trim({}), 0u);
+}
+
+}  // namespace
+}  // namespace fiberscope::pprof
