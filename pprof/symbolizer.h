@@ -50,7 +50,14 @@ class Symbolizer {
 std::unique_ptr<Symbolizer> MakeProcessSymbolizer();
 
 // "std::vector<int, std::allocator<int> >::push_back(int const&)" -> "std::vector<...>::push_back": no parameter list,
-// template arguments collapsed, so that parsers of Go's text forms accept it.
+// return type, qualifiers, ABI tags ("[abi:cxx11]") or clone suffix ("[clone .cold]"); template arguments collapsed to
+// "<...>". What is left is what the parsers of Go's text forms accept (gostackparse, panicparse): no blank or control
+// character, no nested round brackets, '/' and '%' escaped as Go escapes them in package paths:
+//   (anonymous namespace)::f()           (anonymous)::f
+//   operator new(unsigned long)          operator_new          other blanks become '_' as well: operator_unsigned_int
+//   main::{lambda(int)#1}::operator()    main::{lambda#1}::operator()
+//   operator/(V, V)                      operator%2F
+// A name that is not C++ ("main", "_ZN3bad") stays as it is. Never empty unless `demangled` is.
 std::string ShortFunctionName(const std::string& demangled);
 
 }  // namespace fiberscope::pprof
