@@ -20,8 +20,8 @@
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
 #include "server/debug_server.h"
-#include "server/demo/load.h"
-#include "server/demo/order_service.h"
+#include "server/example/load.h"
+#include "server/example/order_service.h"
 
 ABSL_FLAG(std::string, addr, "127.0.0.1:6060", "where the debug server listens; port 0: the system chooses");
 ABSL_FLAG(std::string, service_addr, "127.0.0.1:0", "where the order service listens");

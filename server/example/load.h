@@ -1,6 +1,6 @@
 // Load for the demo: clients that order over real connections, and fibers that just wait.
-#ifndef FIBERSCOPE_SERVER_DEMO_LOAD_H_
-#define FIBERSCOPE_SERVER_DEMO_LOAD_H_
+#ifndef FIBERSCOPE_SERVER_EXAMPLE_LOAD_H_
+#define FIBERSCOPE_SERVER_EXAMPLE_LOAD_H_
 
 #include <boost/asio/ip/tcp.hpp>
 #include <cstdint>
@@ -20,4 +20,4 @@ void SpawnParkedFibers(fiberscope::Scheduler& scheduler, int count, fiberscope::
 
 }  // namespace demo
 
-#endif  // FIBERSCOPE_SERVER_DEMO_LOAD_H_
+#endif  // FIBERSCOPE_SERVER_EXAMPLE_LOAD_H_

@@ -8,8 +8,8 @@
 //
 // With `leak`, every 10th request also hands a record to an audit log whose reader was forgotten: one fiber more that waits in
 // a channel send for ever, as leaks do in real services.
-#ifndef FIBERSCOPE_SERVER_DEMO_ORDER_SERVICE_H_
-#define FIBERSCOPE_SERVER_DEMO_ORDER_SERVICE_H_
+#ifndef FIBERSCOPE_SERVER_EXAMPLE_ORDER_SERVICE_H_
+#define FIBERSCOPE_SERVER_EXAMPLE_ORDER_SERVICE_H_
 
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
@@ -85,4 +85,4 @@ class OrderService {
 
 }  // namespace demo
 
-#endif  // FIBERSCOPE_SERVER_DEMO_ORDER_SERVICE_H_
+#endif  // FIBERSCOPE_SERVER_EXAMPLE_ORDER_SERVICE_H_

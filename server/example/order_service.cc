@@ -1,4 +1,4 @@
-#include "server/demo/order_service.h"
+#include "server/example/order_service.h"
 
 #include <boost/asio/error.hpp>
 #include <boost/beast/core/flat_buffer.hpp>

@@ -1,4 +1,4 @@
-#include "server/demo/load.h"
+#include "server/example/load.h"
 
 #include <algorithm>
 #include <boost/beast/core/flat_buffer.hpp>
