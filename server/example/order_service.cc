@@ -46,7 +46,7 @@ bool ParseOrder(std::string_view target, Reservation& reservation) {
 
 }  // namespace
 
-Store::Store() { Restock(); }
+Store::Store() { FillShelves(); }
 
 bool Store::Take(const std::string& item, int quantity) {
   const std::lock_guard lock(mutex_);
@@ -58,6 +58,10 @@ bool Store::Take(const std::string& item, int quantity) {
 
 void Store::Restock() {
   const std::lock_guard lock(mutex_);
+  FillShelves();
+}
+
+void Store::FillShelves() {
   for (const char* const item : {"apple", "pear", "plum"}) shelves_[item] = kFullShelf;
 }
 

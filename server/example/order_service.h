@@ -35,6 +35,8 @@ class Store {
   void Restock();
 
  private:
+  void FillShelves();
+
   fiberscope::Mutex mutex_{"store"};
   std::map<std::string, int> shelves_;  // GUARDED_BY(mutex_)
 };
