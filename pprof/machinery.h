@@ -1,9 +1,10 @@
 // Which functions are Fiberscope's own, so that profiles show the user's code first.
 //
-// Two kinds, told apart by name alone:
-//   machinery       park, switch, slow paths of primitives: everything in namespace fiberscope, and assembly symbols
-//                   that begin with "fiberscope_". Treated as Go treats runtime.*: the text forms hide it at the leaf
-//                   end of a stack unless nothing else is left; address lists and profile.proto keep it.
+// Two kinds, told apart by name, or by file where the compiler gives an inlined function no full name:
+//   machinery       park, switch, slow paths of primitives: everything in namespace fiberscope, everything written in
+//                   runtime/, and assembly symbols that begin with "fiberscope_". Treated as Go treats runtime.*: the
+//                   text forms hide it at the leaf end of a stack unless nothing else is left; address lists and
+//                   profile.proto keep it.
 //   root machinery  what lies below the function the user spawned: the assembly trampoline and the C++ entry glue.
 //                   Never shown anywhere unless nothing else is left.
 #ifndef FIBERSCOPE_PPROF_MACHINERY_H_
@@ -11,20 +12,19 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "pprof/symbolizer.h"
 
 namespace fiberscope::pprof {
 
-// `short_name` is what ShortFunctionName() gives.
-bool IsMachinery(std::string_view short_name);
-bool IsRootMachinery(std::string_view short_name);
+bool IsMachinery(const Frame& frame);
+bool IsRootMachinery(const Frame& frame);
 
 // `frames` of one code address without the root machinery at the outer end: a user's function may be inlined into the
-// entry glue. All of them if they are nothing but that.
-std::span<const Frame> TrimRootFrames(std::span<const Frame> frames);
+// entry glue. All of them if they are nothing but that. A spawned lambda that was inlined there, of which the debug
+// information knows no more than "operator()", gets its full name from the glue, which is an instance for its type.
+std::vector<Frame> UserFrames(std::span<const Frame> frames);
 
 // What to show of a fiber. Normally `stack`, return addresses innermost first, without those at the outer end that are
 // nothing but root machinery. If nothing is left, because the fiber has not begun or its stack is not to be had, its

@@ -132,7 +132,7 @@ Profile::Location ProfileBuilder::MakeLocation(uint64_t address) {
   location.mapping = FindMapping(address);
   location.address = address;
   bool has_lines = false;
-  for (const Frame& frame : TrimRootFrames(symbolizer_.Lookup(address).frames)) {
+  for (const Frame& frame : UserFrames(symbolizer_.Lookup(address).frames)) {
     location.lines.push_back({InternFunction(frame), frame.line});
     has_lines = has_lines || (!frame.file.empty() && frame.line != 0);
   }

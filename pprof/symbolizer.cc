@@ -166,7 +166,8 @@ Symbolized Combine(const std::optional<FunctionName>& name, std::vector<SourceFr
     frame.function = Demangle(source.function);
     const bool is_linkers = name && &source == &sources.back();
     if (is_linkers || IsMangled(source.function)) frame.system_name = std::move(source.function);
-    frame.file = std::move(source.file);
+    // The compiler is told to look in ".".
+    frame.file = source.file.starts_with("./") ? source.file.substr(2) : std::move(source.file);
     frame.line = source.line;
     result.frames.push_back(std::move(frame));
   }

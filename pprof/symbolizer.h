@@ -17,11 +17,11 @@ namespace fiberscope::pprof {
 
 // One logical frame.
 struct Frame {
-  std::string function;     // demangled, in full; "" when unknown
-  std::string system_name;  // mangled; "" when unknown (an inlined frame of which DWARF has no linkage name)
-  std::string file;         // "" when unknown
-  int line = 0;             // 0 when unknown
-  int start_line = 0;       // of the function; 0 when unknown
+  std::string function = {};     // demangled, in full; "" when unknown
+  std::string system_name = {};  // mangled; "" when unknown (an inlined frame of which DWARF has no linkage name)
+  std::string file = {};         // "" when unknown
+  int line = 0;                  // 0 when unknown
+  int start_line = 0;            // of the function; 0 when unknown
   bool operator==(const Frame&) const = default;
 };
 

@@ -62,7 +62,7 @@ void RunEntry(void* callable, bool call) {
   F& function = *static_cast<F*>(callable);
   if (call) {
     try {
-      std::invoke(function);
+      function();
     } catch (const ForcedUnwind&) {
     }
   }
@@ -73,7 +73,7 @@ void RunEntry(void* callable, bool call) {
 template <typename F>
 struct HeapCallable {
   std::unique_ptr<F> function;
-  void operator()() { std::invoke(*function); }
+  void operator()() { (*function)(); }
 };
 
 // The first instruction of the user's function as far as it can be told: the target of a function pointer, the call

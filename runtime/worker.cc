@@ -115,14 +115,17 @@ __attribute__((always_inline)) inline void Worker::SwitchAway(Worker& worker, co
   worker.departure_ = departure;
   self.exceptions = *worker.exceptions_;
   const int saved_errno = *worker.errno_;
-  void* argument;
+  SwitchTarget* target = &worker.own_context_;
+  StackBounds stack = worker.own_stack_;
   if (next != nullptr) {
     worker.Load(*next);
-    argument = fiberscope::SwitchTo(self.context, next->context, next->stack(), &worker);
+    target = &next->context;
+    stack = next->stack();
   } else {
     worker.current_ = nullptr;
-    argument = fiberscope::SwitchTo(self.context, worker.own_context_, worker.own_stack_, &worker);
   }
+  // One call for both: where a fiber was left to must not tell one stack trace from another.
+  void* const argument = fiberscope::SwitchTo(self.context, *target, stack, &worker);
   // From here on perhaps on another thread: `worker` above is somebody else's. Whoever switched here says which it is.
   Worker& here = *static_cast<Worker*>(argument);
   *here.errno_ = saved_errno;

@@ -22,13 +22,12 @@ std::string Position(const Frame& frame) {
 TextLocation Render(const Symbolized& symbolized) {
   TextLocation location;
   location.function_start = symbolized.function_start;
-  const std::span<const Frame> all = symbolized.frames;
-  for (const Frame& frame : TrimRootFrames(all)) {
-    const std::string name = ShortFunctionName(frame.function);
-    location.frames.push_back({.function = EscapeLine(CutText(name, kMostNameBytes)),
+  const std::vector<Frame> frames = UserFrames(symbolized.frames);
+  for (const Frame& frame : frames) {
+    location.frames.push_back({.function = EscapeLine(CutText(ShortFunctionName(frame.function), kMostNameBytes)),
                                .position = Position(frame),
-                               .inlined = &frame != &all.back(),
-                               .machinery = IsMachinery(name)});
+                               .inlined = &frame != &frames.back() || frames.size() < symbolized.frames.size(),
+                               .machinery = IsMachinery(frame)});
   }
   if (location.frames.empty()) location.frames.emplace_back();
   return location;

@@ -11,7 +11,7 @@ namespace {
 
 using testing::ElementsAre;
 
-TEST(Machinery, IsToldByTheNameAlone) {
+TEST(Machinery, IsToldByTheName) {
   struct {
     const char* demangled;
     bool machinery;
@@ -38,10 +38,45 @@ TEST(Machinery, IsToldByTheNameAlone) {
       {"", false, false},
   };
   for (const auto& c : cases) {
-    const std::string name = ShortFunctionName(c.demangled);
-    EXPECT_EQ(IsMachinery(name), c.machinery) << c.demangled;
-    EXPECT_EQ(IsRootMachinery(name), c.root) << c.demangled;
+    const Frame frame{.function = c.demangled};
+    EXPECT_EQ(IsMachinery(frame), c.machinery) << c.demangled;
+    EXPECT_EQ(IsRootMachinery(frame), c.root) << c.demangled;
   }
+}
+
+TEST(Machinery, IsToldByTheFileWhereTheNameIsIncomplete) {
+  struct {
+    const char* file;
+    bool machinery;
+    bool root;
+  } const cases[] = {
+      {"runtime/this_fiber.cc", true, false},
+      {"runtime/io/use_fiber.h", true, false},
+      {"runtime/spawn.h", true, true},
+      {"runtime", false, false},
+      {"/usr/include/runtime/spawn.h", false, false},
+      {"app/runtime/spawn.h", false, false},
+      {"pprof/machinery.cc", false, false},
+      {"", false, false},
+  };
+  for (const auto& c : cases) {
+    const Frame frame{.function = "SleepUntilNs", .file = c.file};
+    EXPECT_EQ(IsMachinery(frame), c.machinery) << c.file;
+    EXPECT_EQ(IsRootMachinery(frame), c.root) << c.file;
+  }
+}
+
+TEST(Machinery, ASpawnedLambdaIsNamedAfterItsType) {
+  const Frame lambda{.function = "operator()", .file = "app/shop.cc"};
+  const Frame glue{.function = "void fiberscope::internal::RunEntry<shop::Start()::{lambda()#1}>(void*, bool)"};
+  const Frame named{.function = "shop::Start()::{lambda()#1}::operator()()", .file = "app/shop.cc"};
+  const Frame helper{.function = "Help", .file = "app/shop.cc"};
+  EXPECT_THAT(UserFrames(std::vector{lambda, glue}), ElementsAre(named));
+  EXPECT_THAT(UserFrames(std::vector{helper, lambda, glue}), ElementsAre(helper, named));
+  EXPECT_THAT(UserFrames(std::vector{lambda, helper, glue}), ElementsAre(lambda, helper)) << "some other lambda";
+  EXPECT_THAT(UserFrames(std::vector{lambda}), ElementsAre(lambda));
+  const Frame cut{.function = "fiberscope::internal::RunEntry"};
+  EXPECT_THAT(UserFrames(std::vector{lambda, cut}), ElementsAre(lambda)) << "no type in the name";
 }
 
 TEST(Machinery, RootIsCutOffAStackAndNothingElse) {
@@ -71,7 +106,7 @@ TEST(Machinery, FiberThatIsNothingButRootIsAtItsEntry) {
 TEST(Machinery, RootFramesAreCutOffAnAddress) {
   const Frame user{"user::Run()", "_ZN4user3RunEv", "", 0, 0};
   const Frame glue{"void fiberscope::internal::RunEntry<int>(void*)", "_Z", "", 0, 0};
-  const auto trim = [](std::vector<Frame> frames) { return TrimRootFrames(frames).size(); };
+  const auto trim = [](std::vector<Frame> frames) { return UserFrames(frames).size(); };
   EXPECT_EQ(trim({user, glue}), 1u);
   EXPECT_EQ(trim({user, glue, glue}), 1u);
   EXPECT_EQ(trim({glue, user}), 2u);
