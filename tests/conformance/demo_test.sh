@@ -1,0 +1,96 @@
+#!/bin/bash
+# The real demo under load, judged by the unmodified `go tool pprof`, by Go's own profile parser and by curl's eyes.
+set -euo pipefail
+demo=$1
+here=$(dirname "$0")
+. "$here/go_environment.sh"
+. "$here/demo.sh"
+
+go build -o "$TEST_TMPDIR/parse_profile" "$here/parse_profile.go"
+go build -o "$TEST_TMPDIR/fetch" "$here/fetch.go"
+
+# Output of `go tool pprof` on a path of the demo; it may say where it fetches from and saves to, nothing else.
+pprof() {
+  local path=${!#} arguments=("${@:1:$#-1}")
+  local result=$TEST_TMPDIR/pprof_result errors=$TEST_TMPDIR/pprof_errors
+  go tool pprof "${arguments[@]}" "http://$address$path" >"$result" 2>"$errors" || fail "pprof $*: $(cat "$errors")"
+  local complaints
+  complaints=$(grep -vE '^(Fetching profile over HTTP from|Saved profile in) ' "$errors" || true)
+  [[ -z $complaints ]] || fail "pprof $* complains: $complaints"
+  cat "$result"
+}
+
+echo "== under load, with a leak"
+start_demo "$demo" --load=200 --leak
+# The leak: one more fiber every 10th order.
+await "20 stranded fibers" stranded 20
+
+one=$(get '/debug/pprof/goroutine?debug=1')
+expect debug=1 "$one" '^goroutine profile: total [0-9]+$'
+expect debug=1 "$one" '^[0-9]+ @( 0x[0-9a-f]+)+$'
+expect debug=1 "$one" '^# labels: \{"route":"/order"\}$'
+expect debug=1 "$one" $'^#\t0x[0-9a-f]+\tdemo::OrderService::Audit\\+0x[0-9a-f]+\t+server/example/order_service.cc:[0-9]+$'
+expect debug=1 "$one" 'demo::OrderService::PlaceOrder::\{lambda#1\}::operator\(\)\+0x'
+[[ $(grep -c 'demo::OrderService::Audit' <<<"$one") == 1 ]] || fail "the stranded fibers are more than one group: $one"
+! grep -qE 'fiberscope::internal|RunEntry|__invoke' <<<"$one" || fail "debug=1 shows machinery: $one"
+
+two=$(get '/debug/pprof/goroutine?debug=2')
+block=$(awk -v RS= '/OrderService::Audit/' <<<"$two" | head -6)
+expect debug=2 "$block" '^goroutine [0-9]+ \[chan send\] \{name: audit, route: "?/order"?\}:$'
+expect debug=2 "$block" '^demo::OrderService::Audit\(\.\.\.\)$'
+expect debug=2 "$block" $'^\tserver/example/order_service.cc:[0-9]+( \\+0x[0-9a-f]+)?$'
+expect debug=2 "$block" '^created by demo::OrderService::PlaceOrder in goroutine [0-9]+$'
+expect debug=2 "$two" '^goroutine [0-9]+ \[IO wait\] \{name: connection\}:$'
+expect debug=2 "$two" '^goroutine [0-9]+ \[sleep\] \{name: housekeeper\}:$'
+expect debug=2 "$two" '^goroutine [0-9]+ \[chan receive\] \{name: "?order-worker"?\}:$'
+
+top=$(pprof -top /debug/pprof/goroutine)
+head -8 <<<"$top"
+expect top "$top" '^File: demo$'
+expect top "$top" '^Build ID: [0-9a-f]{40}$'
+expect top "$top" '^Type: goroutine$'
+expect top "$top" 'of [0-9]+ total$'
+expect top "$top" 'demo::OrderService::Audit\(unsigned long\)'
+
+traces=$(pprof -traces /debug/pprof/goroutine)
+expect traces "$traces" '^ +route: */order$'
+expect traces "$traces" 'demo::OrderService::RunInventory\(\)'
+expect raw "$(pprof -raw /debug/pprof/goroutine)" '/demo [0-9a-f]{40} \[FN\]\[FL\]\[LN\]\[IN\]$'
+expect peek "$(pprof -peek 'OrderService::Audit' /debug/pprof/goroutine)" 'demo::OrderService::Audit\(unsigned long\)'
+expect lines "$(pprof -lines -top /debug/pprof/goroutine)" 'Audit\(unsigned long\) .*server/example/order_service.cc:[0-9]+'
+# Addresses only: pprof asks /debug/pprof/symbol for the names, by POST.
+expect symbolz "$(pprof -symbolize=remote:force -top '/debug/pprof/goroutine?debug=1')" 'demo::OrderService::RunInventory'
+# A different time, the same program: one stays the base of the other.
+pprof -top -base "$TEST_TMPDIR/pprof.demo.goroutine.001.pb.gz" /debug/pprof/goroutine >/dev/null
+
+echo "== bad input"
+[[ $(get '/debug/pprof/cmdline' | tr '\0' ' ') == "$demo --addr=127.0.0.1:0 --load=200 --leak" ]] || fail "cmdline"
+expect_status 404 '/debug/pprof/nope' 'Unknown profile'
+expect_status 400 '/debug/pprof/goroutine?debug=abc' 'debug'
+expect_status 400 '/debug/pprof/goroutine?debug=99999999999999999999' 'debug'
+expect_status 400 '/debug/pprof/goroutine?debug=1&debug=2' 'debug'
+index=$(get /debug/pprof/)
+expect index "$index" "<a href='goroutine\?debug=1'>goroutine</a>"
+used=$("$demo" --addr="$address" 2>&1) && fail "a second demo on $address started"
+[[ $(wc -l <<<"$used") == 1 && $used == demo:*"$address"* ]] || fail "port in use is not one clear line: $used"
+for bad in --addr=nowhere --addr=1.2.3.4.5:6 --addr=192.0.2.1:0 --park=-1 --load=-1 --service_addr=x --processors=-3; do
+  status=0
+  said=$("$demo" --addr=127.0.0.1:0 $bad 2>&1) || status=$?
+  [[ $status == 1 && $(wc -l <<<"$said") == 1 && $said == demo:* ]] || fail "$bad: status $status, said: $said"
+done
+stop_demo
+
+echo "== 20,000 parked fibers: the three forms agree and keep being answered under load"
+start_demo "$demo" --park=20000 --load=100
+await "20000 parked fibers" parked 20000
+expect "parked in debug=1" "$(get '/debug/pprof/goroutine?debug=1')" '^20000 @ '
+[[ $(get '/debug/pprof/goroutine?debug=2' | grep -c '{name: parked}:$') == 20000 ]] || fail "debug=2 does not list all"
+get /debug/pprof/goroutine >"$TEST_TMPDIR/parked.pb.gz"
+parsed=$("$TEST_TMPDIR/parse_profile" "$TEST_TMPDIR/parked.pb.gz")
+expect proto "$parsed" 'type=goroutine/count'
+expect "parked in proto" "$(pprof -traces /debug/pprof/goroutine)" '^ +20000 +[^ ]'
+# Ten calls deep, as the flag says.
+[[ $(awk -v RS= '/name: parked/ { print; exit }' <<<"$(get '/debug/pprof/goroutine?debug=2')" | grep -c 'Descend<...>(...)') == 10 ]] ||
+  fail "a parked fiber is not ten calls deep"
+stop_demo
+echo PASS
