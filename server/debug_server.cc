@@ -5,6 +5,7 @@
 #include <boost/asio/ip/address.hpp>
 
 #include "absl/strings/str_format.h"
+#include "pprof/encode/go_quote.h"
 #include "pprof/sources/goroutine.h"
 #include "pprof/symbolizer.h"
 #include "server/handlers/cmdline.h"
@@ -17,6 +18,10 @@ namespace fiberscope::server {
 namespace {
 
 constexpr char kPrefix[] = "/debug/pprof/";
+constexpr int kMaxDumpThreads = 64;
+constexpr std::chrono::milliseconds kMinTimeout{1};
+constexpr std::chrono::milliseconds kMaxTimeout = std::chrono::hours(24);  // far from any overflow
+constexpr size_t kMaxQuotedBytes = 256;  // of somebody else's text in a message
 
 // Besides the profiles. The descriptions are Go's.
 struct Endpoint {
@@ -37,8 +42,8 @@ absl::Status CheckOptions(const DebugServerOptions& options) {
   boost::system::error_code error;
   const auto address = boost::asio::ip::make_address(options.address, error);
   if (error) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("debug server: \"%s\" is not an IP address", options.address));
+    return absl::InvalidArgumentError(absl::StrFormat("debug server: \"%s\" is not an IP address",
+                                                      pprof::CutText(pprof::EscapeLine(options.address), kMaxQuotedBytes)));
   }
   if (!address.is_loopback() && !options.allow_insecure_remote) {
     return absl::FailedPreconditionError(absl::StrFormat(
@@ -46,11 +51,25 @@ absl::Status CheckOptions(const DebugServerOptions& options) {
         "labels and arguments. Set allow_insecure_remote if that is meant",
         options.address));
   }
-  if (options.dump_threads < 1 || options.dump_queue < 0 || options.max_connections < 1) {
+  if (options.dump_threads < 1 || options.dump_threads > kMaxDumpThreads || options.dump_queue < 0 ||
+      options.max_connections < 1) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("debug server: dump_threads is %d (at least 1), dump_queue %d (at least 0), max_connections %d (at "
-                        "least 1)",
-                        options.dump_threads, options.dump_queue, options.max_connections));
+        absl::StrFormat("debug server: dump_threads is %d (1 to %d), dump_queue %d (at least 0), max_connections %d (at least 1)",
+                        options.dump_threads, kMaxDumpThreads, options.dump_queue, options.max_connections));
+  }
+  const std::pair<const char*, std::chrono::milliseconds> timeouts[] = {
+      {"header_timeout", options.header_timeout},
+      {"body_timeout", options.body_timeout},
+      {"idle_timeout", options.idle_timeout},
+      {"write_stall_timeout", options.write_stall_timeout},
+  };
+  for (const auto& [name, timeout] : timeouts) {
+    if (timeout < kMinTimeout || timeout > kMaxTimeout) {
+      return absl::InvalidArgumentError(absl::StrFormat("debug server: %s is not between 1 ms and 24 h", name));
+    }
+  }
+  if (options.drain_timeout < std::chrono::milliseconds(0) || options.drain_timeout > kMaxTimeout) {
+    return absl::InvalidArgumentError("debug server: drain_timeout is not between 0 and 24 h");
   }
   return absl::OkStatus();
 }

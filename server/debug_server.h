@@ -32,23 +32,26 @@ struct DebugServerOptions {
   bool allow_insecure_remote = false;
 
   // Host header values to accept besides loopback names with our port, e.g. "debug.example.com:6060".
-  std::vector<std::string> allowed_hosts;
+  std::vector<std::string> allowed_hosts = {};
 
-  // R-C1 to R-C5 of the server's limits; README lists them.
+  // At the limit a new client takes the place of one that waits: of one that has not sent a whole request header yet, else of the
+  // one that has been idle longest. If all are being answered the new one gets 503.
   size_t max_connections = 256;
-  std::chrono::milliseconds header_timeout{5'000};
+
+  // All from 1 ms to 24 h. The first two are absolute: a client that sends a byte now and then does not extend them.
+  std::chrono::milliseconds header_timeout{5'000};  // from the connection, or a later request's first byte, to the header's end
   std::chrono::milliseconds body_timeout{10'000};
-  std::chrono::milliseconds idle_timeout{30'000};
-  std::chrono::milliseconds write_stall_timeout{20'000};
-  // How long Stop() lets replies in flight finish before it resets their connections.
+  std::chrono::milliseconds idle_timeout{30'000};         // between requests
+  std::chrono::milliseconds write_stall_timeout{20'000};  // no byte of the answer got rid of for that long: reset
+  // How long Stop() lets replies in flight finish before it resets their connections. Zero: not at all.
   std::chrono::milliseconds drain_timeout{2'000};
 
-  // Dumps: how many run at once and how many more may queue before 429.
+  // Dumps and symbol look-ups: how many run at once (1 to 64), and how many more may queue before 429.
   int dump_threads = 2;
   int dump_queue = 8;
 
   // Profiles to serve. Null: the built-in ones (goroutine).
-  std::shared_ptr<pprof::ProfileCatalog> catalog;
+  std::shared_ptr<pprof::ProfileCatalog> catalog = nullptr;
 };
 
 // Thread-safe. Resource: neither copied nor moved.
@@ -59,15 +62,17 @@ class DebugServer {
   // kResourceExhausted when no thread could be made. Nothing is left behind on error.
   static absl::StatusOr<std::unique_ptr<DebugServer>> Start(DebugServerOptions options);
 
-  // Stops, if Stop() was not called.
+  // Stops, if Stop() was not called. Not in a handler.
   ~DebugServer();
 
   // "127.0.0.1:6060", with the real port.
   const std::string& address() const;
   uint16_t port() const;
 
-  // Closes the listener, lets replies in flight finish for drain_timeout, resets the rest, joins the threads. Idempotent;
-  // may be called from any thread. Blocks the thread up to drain_timeout + 1 s.
+  // Closes the listener, lets replies in flight finish for drain_timeout, resets the rest, joins the threads; after that no thread
+  // and no descriptor of the server is left. Idempotent; may be called from any thread. Blocks the thread for drain_timeout at
+  // most, and for as long as a profile that is being collected takes. From a handler (of a profile's source, say) it only begins
+  // all that and returns at once.
   void Stop();
 
  private:

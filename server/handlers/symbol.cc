@@ -4,22 +4,23 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_format.h"
+#include "pprof/encode/go_quote.h"
 
 namespace fiberscope::server {
 namespace {
 
-// Of a name that goes into a line of text.
-std::string EscapeControl(std::string_view name) {
-  std::string escaped;
-  for (const char c : name) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      escaped += absl::StrFormat("\\x%02x", static_cast<unsigned char>(c));
-    } else {
-      escaped += c;
-    }
+// Without its underscores, which stand between two digits or between a prefix and a digit. Nothing if one stands elsewhere.
+std::optional<std::string> WithoutUnderscores(std::string_view digits, bool prefixed) {
+  std::string plain;
+  bool after_digit = prefixed;
+  for (const char c : digits) {
+    if (c == '_' && !after_digit) return std::nullopt;
+    after_digit = c != '_';
+    if (after_digit) plain.push_back(c);
   }
-  return escaped;
+  return after_digit ? std::optional(plain) : std::nullopt;
 }
 
 }  // namespace
@@ -29,26 +30,16 @@ std::optional<uint64_t> ParseAddress(std::string_view word) {
   bool prefixed = false;
   if (word.size() >= 2 && word[0] == '0') {
     const char kind = static_cast<char>(word[1] | 0x20);
-    prefixed = kind == 'x' || kind == 'b' || kind == 'o';
     base = kind == 'x' ? 16 : kind == 'b' ? 2 : 8;
-    word.remove_prefix(prefixed ? 2 : 1);
+    prefixed = kind == 'x' || kind == 'b' || kind == 'o';
+    if (prefixed) word.remove_prefix(2);  // else the zero is a digit like the others
   }
-  // Underscores stand between digits, or between a prefix and a digit.
-  std::string digits;
-  bool after_digit = prefixed || base == 8;
-  for (const char c : word) {
-    if (c == '_') {
-      if (!after_digit) return std::nullopt;
-      after_digit = false;
-      continue;
-    }
-    digits.push_back(c);
-    after_digit = true;
-  }
-  if (!after_digit || digits.empty() || (digits.size() != word.size() && base == 10)) return std::nullopt;
+  const std::optional<std::string> digits = WithoutUnderscores(word, prefixed);
+  if (!digits.has_value()) return std::nullopt;
   uint64_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
-  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+  const char* const limit = digits->data() + digits->size();
+  const auto [end, error] = std::from_chars(digits->data(), limit, value, base);
+  if (error != std::errc() || end != limit) return std::nullopt;
   return value;
 }
 
@@ -80,15 +71,17 @@ Handler MakeSymbolHandler(pprof::Symbolizer& symbolizer) {
       writer.Send(ErrorResponse(413, absl::StrFormat("more than %d addresses", kMaxSymbolAddresses)));
       return;
     }
+    writer.Begin({});
     // Readers test only for zero.
-    std::string text = "num_symbols: 1\n";
+    absl::Status status = writer.Write("num_symbols: 1\n");
     for (const uint64_t address : asked.addresses) {
+      if (!status.ok()) return writer.Fail(status);
       const pprof::Symbolized& known = symbolizer.Lookup(address);
       if (known.frames.empty() || known.frames.back().function.empty()) continue;
-      text += absl::StrFormat("0x%x %s\n", address, EscapeControl(known.frames.back().function));
+      status = writer.Write(absl::StrFormat("0x%x %s\n", address, pprof::EscapeLine(known.frames.back().function)));
     }
-    if (asked.word_too_long) text += "reading request: bufio: buffer full\n";
-    writer.Send({.head = {}, .body = std::move(text)});
+    if (asked.word_too_long) status = writer.Write("reading request: bufio: buffer full\n");
+    (void)writer.Finish();
   };
 }
 

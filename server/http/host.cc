@@ -2,13 +2,18 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <strings.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
+
 namespace fiberscope::server {
 namespace {
+
+bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
+  return absl::EqualsIgnoreCase({a.data(), a.size()}, {b.data(), b.size()});
+}
 
 bool IsLoopbackQuad(const std::string& host) {
   in_addr address;
@@ -20,12 +25,13 @@ bool IsLoopbackQuad(const std::string& host) {
 
 HostPolicy::HostPolicy(std::string bound_address, uint16_t port, std::vector<std::string> allowed)
     : bound_address_(std::move(bound_address)), port_(std::to_string(port)), allowed_(std::move(allowed)) {
+  std::erase(allowed_, "");
   if (bound_address_ == "0.0.0.0" || bound_address_ == "::") bound_address_.clear();
   if (bound_address_.find(':') != std::string::npos) bound_address_ = "[" + bound_address_ + "]";
 }
 
 bool HostPolicy::Allows(std::string_view host) const {
-  if (std::ranges::find(allowed_, host) != allowed_.end()) return true;
+  if (std::ranges::any_of(allowed_, [&](const std::string& name) { return EqualsIgnoringCase(name, host); })) return true;
   // The port is what follows the last colon outside of brackets.
   std::string_view name = host;
   const size_t bracket = host.rfind(']');
@@ -34,10 +40,9 @@ bool HostPolicy::Allows(std::string_view host) const {
     if (host.substr(colon + 1) != port_) return false;
     name = host.substr(0, colon);
   }
-  const std::string text(name);
-  if (text.empty() || text.size() != std::string_view(text.c_str()).size()) return false;  // a NUL inside
-  return strcasecmp(text.c_str(), "localhost") == 0 || strcasecmp(text.c_str(), "localhost.") == 0 || text == "[::1]" ||
-         IsLoopbackQuad(text) || (!bound_address_.empty() && text == bound_address_);
+  if (name.empty() || name.find('\0') != std::string_view::npos) return false;
+  return EqualsIgnoringCase(name, "localhost") || EqualsIgnoringCase(name, "localhost.") || name == "[::1]" ||
+         IsLoopbackQuad(std::string(name)) || name == bound_address_;
 }
 
 }  // namespace fiberscope::server

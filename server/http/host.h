@@ -2,8 +2,8 @@
 // under any name whose owner points it there (DNS rebinding); the name then gives it away.
 //
 // Allowed, with our port or none: "localhost" (any case, one dot at the end allowed), a dotted quad in 127/8, "[::1]"; the very
-// address that the server is bound to; and the names given in the options, which must match exactly, port included. Nothing is
-// matched by prefix or suffix, and no other spelling of an address is taken.
+// address that the server is bound to; and the names given in the options, which must match in full, port included, in any case.
+// Nothing is matched by prefix or suffix, and no other spelling of an address is taken.
 //
 // Thread-safe (immutable). Never blocks.
 #ifndef FIBERSCOPE_SERVER_HTTP_HOST_H_

@@ -4,8 +4,8 @@
 // answers when every other thread of the process is stuck, and a dump that takes a second delays no other request.
 //
 // What it defends against: slow and silent clients (absolute deadlines), too many of them (a cap, with eviction of those that have
-// not sent a request yet), large requests, requests under foreign names (host.h), readers that stall (reset), and a process that
-// runs out of file descriptors (back-off; one is kept in reserve).
+// not sent a request yet), large requests, requests under foreign names (host.h), readers that stall (reset), handlers that throw
+// (500), and a process that runs out of file descriptors (back-off; one is kept in reserve).
 //
 // Knows nothing of profiles. Hides Beast.
 #ifndef FIBERSCOPE_SERVER_HTTP_HTTP_SERVER_H_
@@ -22,10 +22,11 @@
 
 namespace fiberscope::server {
 
+// DebugServerOptions explains them.
 struct HttpServerOptions {
   std::string address = "127.0.0.1";
   uint16_t port = 0;
-  std::vector<std::string> allowed_hosts;
+  std::vector<std::string> allowed_hosts = {};
   size_t max_connections = 256;
   std::chrono::milliseconds header_timeout{5'000};
   std::chrono::milliseconds body_timeout{10'000};
@@ -49,20 +50,23 @@ class HttpServer {
   // kInvalidArgument: not an address. kAlreadyExists: in use. kPermissionDenied. kResourceExhausted: no thread, no descriptor.
   // kUnavailable: any other system error. The message names the address.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpServerOptions& options, Router router);
+  // Stops. Not on one of the server's own threads.
   ~HttpServer();
 
   // Numeric, with the real port; IPv6 in brackets.
   std::string address() const;
   uint16_t port() const;
 
-  // Closes the listener, lets requests in progress finish for drain_timeout, then resets what is left, and joins the threads.
-  // Idempotent. On one of the server's own threads it starts all that and returns without waiting.
+  // Closes the listener, lets requests in progress finish for drain_timeout, then resets what is left, and joins the threads;
+  // after that no thread and no descriptor of the server exists. Idempotent. Blocks the thread for drain_timeout and as long as a
+  // handler that runs takes to notice: at its next Write(). On one of the server's own threads, in a handler, it starts all that
+  // and returns at once; another thread must call it (or the destructor) for the joining.
   void Stop();
 
  private:
   class Impl;
-  explicit HttpServer(std::shared_ptr<Impl> impl);
-  std::shared_ptr<Impl> impl_;
+  explicit HttpServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace fiberscope::server

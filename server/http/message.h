@@ -12,21 +12,21 @@ enum class Method { kGet, kHead, kPost, kOther };
 
 struct Request {
   Method method = Method::kGet;
-  std::string path;       // percent-decoded once; begins with '/'
-  std::string raw_query;  // what follows the first '?', as it came
-  std::string body;       // POST only
+  std::string path = {};       // percent-decoded once; begins with '/'
+  std::string raw_query = {};  // what follows the first '?', as it came
+  std::string body = {};       // POST only
 };
 
 // Status line and fields; the fields that every response carries are added when it is written (response_writer.h).
 struct ResponseHead {
   int status = 200;
   std::string content_type = "text/plain; charset=utf-8";
-  std::vector<std::pair<std::string, std::string>> fields;
+  std::vector<std::pair<std::string, std::string>> fields = {};
 };
 
 struct Response {
-  ResponseHead head;
-  std::string body;
+  ResponseHead head = {};
+  std::string body = {};
 };
 
 // The form of every error that a handler makes: plain text with X-Go-Pprof set, without which go tool pprof does not show the

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "runtime/base/check.h"
 
@@ -24,8 +25,12 @@ constexpr std::pair<const char*, const char*> kFixedFields[] = {
     {"Cross-Origin-Resource-Policy", "same-origin"}, {"Cross-Origin-Opener-Policy", "same-origin"},
 };
 
+bool IsFieldName(std::string_view name) {
+  return !name.empty() && std::ranges::all_of(name, [](char c) { return absl::ascii_isalnum(c) || c == '-'; });
+}
+
 bool IsFieldValue(std::string_view value) {
-  return std::ranges::none_of(value, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+  return std::ranges::none_of(value, [](char c) { return absl::ascii_iscntrl(c); });
 }
 
 }  // namespace
@@ -35,8 +40,7 @@ std::string SerializeHead(const ResponseHead& head, const ResponseMode& mode, st
   message.version(mode.http_1_0 ? 10 : 11);
   message.result(static_cast<unsigned>(head.status));
   const auto set = [&](std::string_view name, std::string_view value) {
-    FIBERSCOPE_DCHECK(IsFieldValue(value), "response field %s has a control character in its value", std::string(name));
-    if (IsFieldValue(value)) {
+    if (IsFieldName(name) && IsFieldValue(value)) {
       message.set(boost::beast::string_view(name.data(), name.size()),
                   boost::beast::string_view(value.data(), value.size()));
     }
@@ -85,6 +89,18 @@ absl::Status ResponseStream::Finish() {
   return status_;
 }
 
+void ResponseStream::Fail(const absl::Status& why) {
+  if (state_ == State::kFinished) return;
+  if (state_ == State::kStreaming) {
+    status_.Update(why);
+    return;
+  }
+  Response response = ErrorResponse(500, std::string(why.message().data(), why.message().size()));
+  head_ = std::move(response.head);
+  body_ = std::move(response.body);
+  state_ = State::kFinished;
+}
+
 std::string ResponseStream::Head(std::string_view framing_field) {
   return SerializeHead(head_, {mode_.head_only, mode_.http_1_0, mode_.keep_alive && !close_delimited_}, framing_field);
 }
@@ -95,6 +111,7 @@ absl::Status ResponseStream::FlushChunk(bool last) {
     close_delimited_ = mode_.http_1_0;
     wire = Head(close_delimited_ ? "" : "Transfer-Encoding: chunked");
     state_ = State::kStreaming;
+    head_out_ = true;
   }
   if (!mode_.head_only) {
     if (close_delimited_) {
@@ -114,13 +131,11 @@ absl::Status ResponseStream::FlushChunk(bool last) {
 
 ResponseStream::Rest ResponseStream::Take() {
   if (state_ == State::kStreaming) return {"", false, true};
-  if (state_ != State::kFinished) {
-    // The handler gave up before anything went out.
-    head_ = ResponseHead{.status = 500, .fields = {{"X-Go-Pprof", "1"}}};
-    body_ = "the handler ended without an answer\n";
-  }
-  if (wire_.empty()) {
-    wire_ = Head(absl::StrFormat("Content-Length: %d", body_.size()));
+  if (state_ != State::kFinished) Fail(absl::InternalError("the handler ended without an answer"));
+  if (!head_out_) {
+    // A handler that leaves out the body because of HEAD does not say how long it would have been.
+    const bool length_known = !mode_.head_only || !body_.empty();
+    wire_ = Head(length_known ? absl::StrFormat("Content-Length: %d", body_.size()) : "");
     if (!mode_.head_only) wire_ += body_;
   }
   return {std::move(wire_), mode_.keep_alive && !close_delimited_, false};

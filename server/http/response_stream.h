@@ -33,8 +33,9 @@ class ResponseStream : public ResponseWriter {
   void Begin(ResponseHead head) override;
   absl::Status Write(std::string_view bytes) override;
   absl::Status Finish() override;
+  void Fail(const absl::Status& why) override;
 
-  // When the handler has returned: the bytes still to be written, and whether the connection may be used again after them.
+  // Once, when the handler has returned: the bytes still to be written, and whether the connection may be used again after them.
   struct Rest {
     std::string wire;
     bool keep_alive = true;
@@ -52,14 +53,16 @@ class ResponseStream : public ResponseWriter {
   const Flush flush_;
   State state_ = State::kNothing;
   ResponseHead head_;
+  bool head_out_ = false;
   bool close_delimited_ = false;
   std::string body_;  // of the next chunk
   std::string wire_;  // to be written by whoever calls Take()
   absl::Status status_;
 };
 
-// The head of a response as it goes over the wire, the fields that every response carries included. Fields whose value holds a
-// line break or another control character are left out (and DCHECKed): the one place that all fields pass.
+// The head of a response as it goes over the wire, the fields that every response carries included. The one place that all
+// fields pass: one whose value holds a line break or another control character, or whose name is no name, is left out, so that
+// whoever chooses a profile's name cannot write fields or a body of his own.
 std::string SerializeHead(const ResponseHead& head, const ResponseMode& mode, std::string_view framing_field);
 
 }  // namespace fiberscope::server

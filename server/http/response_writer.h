@@ -12,12 +12,11 @@ namespace fiberscope::server {
 
 // Thread-confined: used by the thread that runs the handler, for one request.
 //
-// Either Send() once, or Begin(), then any number of Write(), then Finish(). A response that fits into one chunk (64 KiB) goes
+// Either Send() once, or Begin(), then any number of Write(), then Finish() or Fail(). A response that fits into one chunk (64 KiB) goes
 // out with Content-Length; a longer one is chunked, and the next chunk is taken only when the client has taken the last one:
 // Write() then blocks the thread, and the server never holds more than one chunk per response.
 //
-// If Finish() is not called after Begin(): nothing was sent yet: the client gets a clean 500; otherwise the connection is
-// closed in the middle, so that the client cannot take the part for the whole.
+// A handler that returns, or throws, without having finished fails with a message of the server's.
 class ResponseWriter : public pprof::ByteSink {
  public:
   virtual void Send(Response response) = 0;
@@ -26,6 +25,10 @@ class ResponseWriter : public pprof::ByteSink {
   // kCancelled: the client has left; kDeadlineExceeded: it did not read.
   absl::Status Write(std::string_view bytes) override = 0;
   virtual absl::Status Finish() = 0;
+
+  // There will be no (more) response. As long as nothing went out the client gets a 500 with the message instead; otherwise the
+  // connection is reset in the middle, so that the client cannot take the part for the whole. Without effect after the end.
+  virtual void Fail(const absl::Status& why) = 0;
 };
 
 }  // namespace fiberscope::server

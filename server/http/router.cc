@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "server/http/path.h"
+#include "server/render/html.h"
 
 namespace fiberscope::server {
 namespace {
@@ -13,10 +14,7 @@ Response RedirectTo(std::string path, const Request& request) {
   if (!request.raw_query.empty() && IsSafeQuery(request.raw_query)) path += "?" + request.raw_query;
   response.head.status = 307;
   response.head.content_type = "text/html; charset=utf-8";
-  // The link is escaped where a query can need it.
-  std::string link;
-  for (const char c : path) link += c == '&' ? "&amp;" : c == '\'' ? "&#39;" : std::string(1, c);
-  response.body = "<a href=\"" + link + "\">Temporary Redirect</a>.\n\n";
+  response.body = "<a href=\"" + EscapeHtml(path) + "\">Temporary Redirect</a>.\n\n";
   response.head.fields = {{"Location", std::move(path)}};
   return response;
 }
@@ -27,6 +25,11 @@ Response MethodNotAllowed(const Route& route) {
   response.head.fields = {{"Allow", route.post ? "GET, HEAD, POST" : "GET, HEAD"}};
   response.body = "Method Not Allowed\n";
   return response;
+}
+
+// Whether a route that is not exact answers `path`.
+bool Covers(const Route& route, std::string_view path) {
+  return path == route.path || (route.path.ends_with('/') && path.starts_with(route.path));
 }
 
 Response NotFound() {
@@ -43,29 +46,29 @@ Router::Router(std::vector<Route> routes) : routes_(std::move(routes)) {}
 const Route* Router::Find(std::string_view path) const {
   const Route* best = nullptr;
   for (const Route& route : routes_) {
-    const bool prefix = !route.exact && route.path.back() == '/';
-    if (path == route.path) return &route;
-    if (prefix && path.starts_with(route.path) && (best == nullptr || route.path.size() > best->path.size())) {
+    if (route.exact ? path != route.path : !Covers(route, path)) continue;
+    // The longer path wins; of the same path, the exact route.
+    if (best == nullptr || route.path.size() > best->path.size() || (route.path.size() == best->path.size() && route.exact)) {
       best = &route;
     }
   }
   return best;
 }
 
+const Route* Router::FindRedirect(std::string_view clean, std::string_view path) const {
+  for (const Route& route : routes_) {
+    if (route.path == clean && clean != path) return &route;
+    if (route.path.size() == clean.size() + 1 && route.path.starts_with(clean) && route.path.back() == '/') return &route;
+  }
+  return nullptr;
+}
+
 Decision Router::Decide(const Request& request) const {
   const std::string clean = CleanPath(request.path);
-  if (clean != request.path) {
-    for (const Route& route : routes_) {
-      if (clean == route.path) return {nullptr, RedirectTo(route.path, request)};
-    }
-    return {nullptr, NotFound()};
-  }
-  const Route* const route = Find(request.path);
+  const Route* const route = clean == request.path ? Find(clean) : nullptr;
   if (route == nullptr) {
-    for (const Route& other : routes_) {
-      if (other.path == request.path + "/") return {nullptr, RedirectTo(other.path, request)};
-    }
-    return {nullptr, NotFound()};
+    const Route* const other = FindRedirect(clean, request.path);
+    return {nullptr, other == nullptr ? NotFound() : RedirectTo(other->path, request)};
   }
   const bool allowed = request.method == Method::kGet || request.method == Method::kHead ||
                        (request.method == Method::kPost && route->post);

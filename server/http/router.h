@@ -15,11 +15,11 @@ namespace fiberscope::server {
 using Handler = std::function<void(const Request&, ResponseWriter&)>;
 
 struct Route {
-  std::string path;      // exact, or a prefix when it ends in '/': the longest one that matches wins
-  bool exact = false;    // a path that ends in '/' but is no prefix
-  bool post = false;     // POST is accepted besides GET and HEAD
-  bool slow = false;     // runs on a work thread: it collects, symbolizes, or writes much
-  Handler handler;
+  std::string path = {};  // exact, or a prefix when it ends in '/': the longest one that matches wins
+  bool exact = false;     // a path that ends in '/' but is no prefix; wins over the prefix of the same path
+  bool post = false;      // POST is accepted besides GET and HEAD
+  bool slow = false;      // runs on a work thread: it collects, symbolizes, or writes much
+  Handler handler = {};
 };
 
 // What the router decides for a request, before its body is read.
@@ -33,12 +33,14 @@ class Router {
  public:
   explicit Router(std::vector<Route> routes);
 
-  // 404, 405 with Allow, or a redirect: to the same path with a slash, or cleaned of empty and dot segments, when that is one
-  // of ours. Redirects are made of our own routes' text, and of the query only if that has none but harmless characters.
+  // A route, 404, 405 with Allow, or a redirect: to the path cleaned of empty and dot segments, or with a slash at its end, when
+  // that is the path of a route. A path below a prefix is not redirected to its clean form but not found. Redirects are made of our own routes' text, and of the query only if that has none but harmless characters.
   Decision Decide(const Request& request) const;
 
  private:
   const Route* Find(std::string_view path) const;
+  // The route to send a client to that asked for `path`, which is `clean` when cleaned, or null.
+  const Route* FindRedirect(std::string_view clean, std::string_view path) const;
 
   std::vector<Route> routes_;
 };

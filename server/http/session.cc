@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
@@ -11,7 +12,7 @@
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/write.hpp>
-#include <cstring>
+#include <exception>
 #include <future>
 #include <iterator>
 #include <utility>
@@ -31,11 +32,8 @@ constexpr std::chrono::milliseconds kRetryAfter{1'000};
 
 auto Into(error_code& error) { return asio::redirect_error(asio::use_awaitable, error); }
 
-Response PlainError(int status, std::string message) {
-  Response response = ErrorResponse(status, std::move(message));
-  return response;
-}
-
+constexpr std::chrono::milliseconds kLinger{1'000};
+constexpr size_t kMaxLingerBytes = 4 * kMaxPostBytes;
 Method MethodOf(http::verb verb) {
   switch (verb) {
     case http::verb::get: return Method::kGet;
@@ -45,20 +43,47 @@ Method MethodOf(http::verb verb) {
   }
 }
 
-// What to say about a request that could not be read; nothing when there is nobody to say it to.
-std::optional<Response> ReadErrorResponse(const error_code& error, const boost::beast::flat_buffer& buffer) {
-  if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-    const auto* const bytes = static_cast<const char*>(buffer.data().data());
-    if (std::memchr(bytes, '\n', std::min(buffer.size(), kMaxRequestLineBytes)) == nullptr) {
-      return PlainError(414, "request line longer than 8 KiB");
-    }
-    return PlainError(431, "request header longer than 16 KiB");
+// No exception of a handler may reach the coroutine or end the work thread, and with it the process.
+void RunHandler(const Route& route, const Request& request, ResponseStream& stream) {
+  try {
+    route.handler(request, stream);
+  } catch (const std::exception& exception) {
+    stream.Fail(absl::InternalError(exception.what()));
+  } catch (...) {
+    stream.Fail(absl::InternalError("the handler threw something that is no std::exception"));
   }
-  if (error == http::error::body_limit) return PlainError(413, "request body too large");
-  if (error == http::error::bad_version) return PlainError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+}
+
+// As the line was sent, its end included.
+size_t RequestLineBytes(const http::request_header<>& head) {
+  return head.method_string().size() + head.target().size() + std::string_view("  HTTP/1.1\r\n").size();
+}
+
+// Likewise, with one blank between a field's name and value. The parser has a limit of its own, but lets through what arrives in
+// one piece.
+size_t HeaderBytes(const http::request_header<>& head) {
+  size_t bytes = RequestLineBytes(head) + std::string_view("\r\n").size();
+  for (const auto& field : head) bytes += field.name_string().size() + field.value().size() + std::string_view(": \r\n").size();
+  return bytes;
+}
+
+// Nothing: short enough. What the parser has of an unfinished header counts: without a target the request line did not end.
+std::optional<Response> CheckLength(const http::request_header<>& head, bool too_long) {
+  if (RequestLineBytes(head) > kMaxRequestLineBytes || (too_long && head.target().empty())) {
+    return ErrorResponse(414, "request line longer than 8 KiB");
+  }
+  if (too_long || HeaderBytes(head) > kMaxHeaderBytes) return ErrorResponse(431, "request header longer than 16 KiB");
+  return std::nullopt;
+}
+
+// What to say about a request that could not be read; nothing when there is nobody to say it to.
+std::optional<Response> ReadErrorResponse(const error_code& error, const http::request_header<>& head) {
+  if (error == http::error::header_limit || error == http::error::buffer_overflow) return CheckLength(head, true);
+  if (error == http::error::body_limit) return ErrorResponse(413, "request body too large");
+  if (error == http::error::bad_version) return ErrorResponse(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
   if (error == http::error::end_of_stream || error == http::error::partial_message) return std::nullopt;
   if (error.category() == http::make_error_code(http::error::bad_method).category()) {
-    return PlainError(400, "malformed request: " + error.message());
+    return ErrorResponse(400, "malformed request: " + error.message());
   }
   return std::nullopt;
 }
@@ -105,8 +130,7 @@ asio::awaitable<void> Session::Run() {
     if (!written.ok()) co_return;
     if (!rest.keep_alive || context_.draining) break;
   }
-  error_code error;
-  socket_.shutdown(asio::socket_base::shutdown_send, error);
+  co_await Linger();
 }
 
 asio::awaitable<std::optional<Request>> Session::ReadRequest(ResponseMode& mode, Decision& decision) {
@@ -117,7 +141,7 @@ asio::awaitable<std::optional<Request>> Session::ReadRequest(ResponseMode& mode,
   co_await http::async_read_header(socket_, buffer_, parser, Into(error));
   mode.keep_alive = false;  // unless all goes well
   if (error) {
-    if (std::optional<Response> response = ReadErrorResponse(error, buffer_)) co_await Refuse(*std::move(response), mode);
+    if (std::optional<Response> response = ReadErrorResponse(error, parser.get())) co_await Refuse(*std::move(response), mode);
     co_return std::nullopt;
   }
   SetPhase(Phase::kBusy);
@@ -142,29 +166,27 @@ std::optional<Response> Session::CheckHead(const Parser& parser, Request& reques
   mode.keep_alive = parser.keep_alive();
   request.method = MethodOf(head.method());
   mode.head_only = request.method == Method::kHead;
-  if (head.version() != 10 && head.version() != 11) return PlainError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+  if (head.version() != 10 && head.version() != 11) return ErrorResponse(505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
   const std::string_view raw_target(head.target().data(), head.target().size());
-  if (head.method_string().size() + raw_target.size() + sizeof("  HTTP/1.1\r\n") > kMaxRequestLineBytes) {
-    return PlainError(414, "request line longer than 8 KiB");
-  }
+  if (std::optional<Response> too_long = CheckLength(head, false)) return too_long;
   if (static_cast<size_t>(std::distance(head.begin(), head.end())) > kMaxHeaderFields) {
-    return PlainError(431, absl::StrFormat("more than %d header fields", kMaxHeaderFields));
+    return ErrorResponse(431, absl::StrFormat("more than %d header fields", kMaxHeaderFields));
   }
   const std::optional<Target> target = ParseTarget(raw_target);
-  if (!target.has_value()) return PlainError(400, "malformed request target");
+  if (!target.has_value()) return ErrorResponse(400, "malformed request target");
 
   // The name that the request was made under. In absolute-form the Host field says nothing.
   const auto hosts = head.equal_range(http::field::host);
   const auto host_count = std::distance(hosts.first, hosts.second);
-  if (host_count > 1 || (host_count == 0 && !mode.http_1_0)) return PlainError(400, "one Host field is required");
+  if (host_count > 1 || (host_count == 0 && !mode.http_1_0)) return ErrorResponse(400, "one Host field is required");
   std::string_view host = target->authority;
   if (host.empty() && host_count == 1) host = {hosts.first->value().data(), hosts.first->value().size()};
   if ((host_count == 1 || !host.empty()) && !context_.hosts.Allows(host)) {
-    return PlainError(421, "this host name is not served here (DebugServerOptions::allowed_hosts)");
+    return ErrorResponse(421, "this host name is not served here (DebugServerOptions::allowed_hosts)");
   }
 
   const std::optional<std::string> path = PercentDecode(target->path, /*plus_is_space=*/false);
-  if (!path.has_value() || path->find('\0') != std::string::npos) return PlainError(400, "malformed path");
+  if (!path.has_value() || path->find('\0') != std::string::npos) return ErrorResponse(400, "malformed path");
   request.path = *path;
   request.raw_query = std::string(target->query);
   return std::nullopt;
@@ -174,22 +196,22 @@ asio::awaitable<std::optional<Response>> Session::ReadBody(Parser& parser, const
   const bool wanted = route != nullptr && parser.get().method() == http::verb::post;
   const size_t limit = wanted ? kMaxPostBytes : kMaxIgnoredBodyBytes;
   if (parser.content_length().has_value() && *parser.content_length() > limit) {
-    co_return PlainError(413, absl::StrFormat("request body of %d bytes; at most %d are taken",
+    co_return ErrorResponse(413, absl::StrFormat("request body of %d bytes; at most %d are taken",
                                               *parser.content_length(), limit));
   }
   if (parser.is_done()) co_return std::nullopt;
   parser.body_limit(limit);
   ArmDeadline(context_.options.body_timeout);
   error_code error;
-  if (boost::beast::iequals(parser.get()[http::field::expect], "100-continue")) {
-    const absl::Status written = co_await Write("HTTP/1.1 100 Continue\r\n\r\n");
-    if (!written.ok()) co_return std::nullopt;
+  if (parser.get().version() == 11 && boost::beast::iequals(parser.get()[http::field::expect], "100-continue")) {
+    // If that fails, so does the read.
+    (void)co_await Write("HTTP/1.1 100 Continue\r\n\r\n");
     ArmDeadline(context_.options.body_timeout);
   }
   co_await http::async_read(socket_, buffer_, parser, Into(error));
   if (!error) co_return std::nullopt;
-  std::optional<Response> response = ReadErrorResponse(error, buffer_);
-  co_return response.has_value() ? std::move(response) : PlainError(400, "the request body did not arrive");
+  std::optional<Response> response = ReadErrorResponse(error, parser.get());
+  co_return response.has_value() ? std::move(response) : ErrorResponse(400, "the request body did not arrive");
 }
 
 asio::awaitable<ResponseStream::Rest> Session::Answer(const Request& request, const ResponseMode& mode,
@@ -200,7 +222,7 @@ asio::awaitable<ResponseStream::Rest> Session::Answer(const Request& request, co
     co_return at_once.Take();
   }
   if (!decision.route->slow) {
-    decision.route->handler(request, at_once);
+    RunHandler(*decision.route, request, at_once);
     co_return at_once.Take();
   }
   // The work thread hands over chunks and waits for each to be written; this coroutine sleeps until the handler is done.
@@ -211,12 +233,14 @@ asio::awaitable<ResponseStream::Rest> Session::Answer(const Request& request, co
   const auto executor = socket_.get_executor();
   const auto job = std::make_shared<Job>();
   const auto finished = std::make_shared<asio::steady_timer>(executor, asio::steady_timer::time_point::max());
-  const auto flush = [self = shared_from_this(), executor](std::string wire) -> absl::Status {
+  const auto self = shared_from_this();
+  const auto flush = [self, executor](std::string wire) -> absl::Status {
     return asio::co_spawn(executor, self->Write(std::move(wire)), asio::use_future).get();
   };
-  std::function<void()> work = [request, mode, route = decision.route, executor, job, finished, flush] {
+  std::function<void()> work = [self, request, mode, route = decision.route, executor, job, finished, flush] {
     ResponseStream stream(mode, flush);
-    route->handler(request, stream);
+    // It may have waited in the queue for longer than the connection lived.
+    if (self->reachable()) RunHandler(*route, request, stream);
     asio::post(executor, [job, finished, rest = stream.Take()]() mutable {
       job->rest = std::move(rest);
       job->done = true;
@@ -224,7 +248,8 @@ asio::awaitable<ResponseStream::Rest> Session::Answer(const Request& request, co
     });
   };
   if (!context_.pool.Submit(work)) {
-    Response busy = ErrorResponse(429, "too many dumps in progress or queued, try again");
+    Response busy = context_.draining ? ErrorResponse(503, "the debug server is stopping")
+                                      : ErrorResponse(429, "too many dumps in progress or queued, try again");
     busy.head.fields.emplace_back("Retry-After", absl::StrFormat("%d", kRetryAfter / std::chrono::seconds(1)));
     at_once.Send(std::move(busy));
     co_return at_once.Take();
@@ -254,13 +279,17 @@ asio::awaitable<void> Session::Refuse(Response response, const ResponseMode& mod
   ResponseStream stream({mode.head_only, mode.http_1_0, false}, nullptr);
   stream.Send(std::move(response));
   (void)co_await Write(stream.Take().wire);
-  // Let the client read the answer before the reset that closing with unread bytes would send: take what it still sends, for
-  // a moment, and drop it.
+  co_await Linger();
+}
+
+asio::awaitable<void> Session::Linger() {
+  SetPhase(Phase::kClosing);
   error_code error;
   socket_.shutdown(asio::socket_base::shutdown_send, error);
-  ArmDeadline(std::min(context_.options.body_timeout, std::chrono::milliseconds(1'000)));
+  if (context_.draining) co_return;
+  ArmDeadline(kLinger);
   char dropped[4096];
-  for (size_t total = 0; !error && total < 4 * kMaxPostBytes;) {
+  for (size_t total = 0; !error && total < kMaxLingerBytes;) {
     total += co_await socket_.async_read_some(asio::buffer(dropped), Into(error));
   }
 }
@@ -288,6 +317,7 @@ void Session::DisarmDeadline() {
 
 void Session::Reset() {
   if (!socket_.is_open()) return;
+  reachable_ = false;
   error_code ignored;
   socket_.set_option(asio::socket_base::linger(true, 0), ignored);
   socket_.close(ignored);
@@ -295,14 +325,15 @@ void Session::Reset() {
 }
 
 void Session::Close() {
+  reachable_ = false;
   error_code ignored;
   socket_.close(ignored);
   DisarmDeadline();
 }
 
 void Session::Drain() {
-  if (phase_ == Phase::kBusy) return;
-  Reset();
+  if (phase_ == Phase::kClosing) Close();
+  if (phase_ == Phase::kReadingHeader || phase_ == Phase::kIdle) Reset();
 }
 
 }  // namespace fiberscope::server

@@ -1,9 +1,10 @@
 // One client connection: reads requests one after the other, has them answered, writes the answers in order.
 //
-// Confined to the I/O thread, except where a work thread hands it bytes to write (Run's stream).
+// Confined to the I/O thread; a work thread only hands it bytes to write (Answer's stream) and asks whether it is reachable().
 #ifndef FIBERSCOPE_SERVER_HTTP_SESSION_H_
 #define FIBERSCOPE_SERVER_HTTP_SESSION_H_
 
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -35,7 +36,12 @@ struct SessionContext {
 class Session : public std::enable_shared_from_this<Session> {
  public:
   // What the connection is doing, for choosing whom to close when there are too many.
-  enum class Phase { kReadingHeader, kIdle, kBusy };
+  enum class Phase {
+    kReadingHeader,
+    kIdle,     // between requests
+    kBusy,     // a request is being read or answered
+    kClosing,  // answered the last request, waits for the client to go
+  };
 
   Session(boost::asio::ip::tcp::socket socket, SessionContext& context);
 
@@ -53,6 +59,9 @@ class Session : public std::enable_shared_from_this<Session> {
   // Closes it if no request is in progress; otherwise it ends after the answer.
   void Drain();
 
+  // Whether an answer can still reach the client. Any thread.
+  bool reachable() const { return reachable_; }
+
  private:
   using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
 
@@ -66,6 +75,9 @@ class Session : public std::enable_shared_from_this<Session> {
   // False when the client is gone or too slow.
   boost::asio::awaitable<absl::Status> Write(std::string wire);
   boost::asio::awaitable<void> Refuse(Response response, const ResponseMode& mode);
+  // Ends the connection behind an answer. Closing with unread bytes would reset it, and the reset can overtake the answer: takes
+  // what the client still sends, for a moment, and drops it.
+  boost::asio::awaitable<void> Linger();
 
   void SetPhase(Phase phase);
   void ArmDeadline(std::chrono::milliseconds timeout);
@@ -77,6 +89,7 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::steady_timer deadline_;
   bool armed_ = false;
   bool timed_out_ = false;
+  std::atomic<bool> reachable_ = true;
   Phase phase_ = Phase::kReadingHeader;
   std::chrono::steady_clock::time_point phase_start_;
 };

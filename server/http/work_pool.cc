@@ -1,7 +1,6 @@
 #include "server/http/work_pool.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <system_error>
@@ -16,12 +15,13 @@ absl::Status WorkPool::Start(int threads) {
     for (int i = 0; i < threads; ++i) {
       threads_.emplace_back([this] { Run(); });
       pthread_setname_np(threads_.back().native_handle(), "dbg-work");
+      const std::lock_guard lock(mutex_);
+      ids_.push_back(threads_.back().get_id());
     }
   } catch (const std::system_error& error) {
     Join();
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("debug server: start of work thread %d of %d: %s (limits: RLIMIT_NPROC, cgroup pids.max)",
-                        threads_.size() + 1, threads, error.code().message()));
+    return absl::ResourceExhaustedError(absl::StrFormat("start of work thread %d of %d: %s (limits: RLIMIT_NPROC, cgroup pids.max)",
+                                                        threads_.size() + 1, threads, error.code().message()));
   }
   return absl::OkStatus();
 }
@@ -29,9 +29,9 @@ absl::Status WorkPool::Start(int threads) {
 bool WorkPool::Submit(std::function<void()>& job) {
   {
     const std::lock_guard lock(mutex_);
-    // A queued job that an idle thread is about to take does not count against the limit.
-    if (closed_ || queue_.size() >= queue_limit_ + idle_) return false;
+    if (closed_ || unfinished_ >= ids_.size() + queue_limit_) return false;
     queue_.push_back(std::move(job));
+    ++unfinished_;
   }
   changed_.notify_one();
   return true;
@@ -50,26 +50,27 @@ void WorkPool::Join() {
   for (std::thread& thread : threads_) {
     if (thread.joinable()) thread.join();
   }
+  const std::lock_guard lock(mutex_);
+  ids_.clear();  // the system may use them again
 }
 
 bool WorkPool::OnPoolThread() const {
-  return std::ranges::any_of(threads_,
-                             [](const std::thread& thread) { return thread.get_id() == std::this_thread::get_id(); });
+  const std::lock_guard lock(mutex_);
+  return std::ranges::find(ids_, std::this_thread::get_id()) != ids_.end();
 }
 
 void WorkPool::Run() {
+  std::unique_lock lock(mutex_);
   for (;;) {
-    std::function<void()> job;
-    {
-      std::unique_lock lock(mutex_);
-      ++idle_;
-      changed_.wait(lock, [this] { return closed_ || !queue_.empty(); });
-      --idle_;
-      if (queue_.empty()) return;
-      job = std::move(queue_.front());
-      queue_.pop_front();
-    }
+    changed_.wait(lock, [this] { return closed_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    std::function<void()> job = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
     job();
+    job = nullptr;  // what it holds goes before the lock is taken
+    lock.lock();
+    --unfinished_;
   }
 }
 

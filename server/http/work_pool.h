@@ -1,6 +1,6 @@
 // A few threads that run the slow handlers, and a short queue in front of them.
 //
-// Thread-safe. Resource.
+// Thread-safe but for Start() and Join(). Resource.
 #ifndef FIBERSCOPE_SERVER_HTTP_WORK_POOL_H_
 #define FIBERSCOPE_SERVER_HTTP_WORK_POOL_H_
 
@@ -25,12 +25,13 @@ class WorkPool {
   // kResourceExhausted, naming the limit, when a thread cannot be made; those that were made have ended.
   absl::Status Start(int threads);
 
-  // False, and `job` is untouched: all threads are busy and the queue is full, or the pool is closed.
+  // Runs `job`, which does not throw, on one of the threads. False, and `job` is untouched: all threads are busy and the queue is
+  // full, or the pool is closed.
   bool Submit(std::function<void()>& job);
 
   // No more jobs are taken; those in the queue still run.
   void Close();
-  // Close(), and wait until all jobs are done. Not from a job.
+  // Close(), and wait until all jobs are done. Idempotent. Not from a job, and not on two threads at once.
   void Join();
 
   // Whether the caller is one of the pool's threads.
@@ -42,10 +43,11 @@ class WorkPool {
   const size_t queue_limit_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::function<void()>> queue_;  // GUARDED_BY(mutex_)
-  size_t idle_ = 0;                          // GUARDED_BY(mutex_): threads waiting for a job
-  bool closed_ = false;                      // GUARDED_BY(mutex_)
-  std::vector<std::thread> threads_;
+  std::deque<std::function<void()>> queue_;    // GUARDED_BY(mutex_)
+  size_t unfinished_ = 0;                      // GUARDED_BY(mutex_): jobs in the queue or running
+  bool closed_ = false;                        // GUARDED_BY(mutex_)
+  std::vector<std::thread::id> ids_;           // GUARDED_BY(mutex_): of threads_, which Join() changes
+  std::vector<std::thread> threads_;           // owned by whoever calls Start() and Join()
 };
 
 }  // namespace fiberscope::server

@@ -19,11 +19,11 @@ std::string EscapeHtml(std::string_view text) {
   return escaped;
 }
 
-std::string EscapePathSegment(std::string_view text) {
+std::string EscapePath(std::string_view text) {
   std::string escaped;
   for (const char c : text) {
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-                       c == '_' || c == '~';
+                       c == '_' || c == '~' || (c == '/' && !escaped.empty());
     escaped += plain ? std::string(1, c) : absl::StrFormat("%%%02X", static_cast<unsigned char>(c));
   }
   return escaped;
@@ -51,7 +51,7 @@ std::string RenderIndexPage(const std::vector<IndexEntry>& entries) {
       "<thead><td>Count</td><td>Profile</td></thead>\n";
   for (const IndexEntry& entry : entries) {
     page += absl::StrFormat("<tr><td>%d</td><td><a href='%s?debug=1'>%s</a></td></tr>\n", entry.count,
-                            EscapePathSegment(entry.name), EscapeHtml(entry.name));
+                            EscapePath(entry.name), EscapeHtml(entry.name));
   }
   page +=
       "</table>\n"

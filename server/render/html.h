@@ -12,8 +12,8 @@ namespace fiberscope::server {
 // Safe in text and in attributes in either quotes. Go's spelling of the entities.
 std::string EscapeHtml(std::string_view text);
 
-// Everything but letters, digits and -._~ as %XX: one path segment of a URL.
-std::string EscapePathSegment(std::string_view text);
+// A relative reference to the path `text`: everything but letters, digits, -._~ and the slashes in the middle as %XX.
+std::string EscapePath(std::string_view text);
 
 struct IndexEntry {
   std::string name;

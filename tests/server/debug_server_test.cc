@@ -1,0 +1,226 @@
+// The debug server as its users and its clients see it: options in, bytes out.
+#include "server/debug_server.h"
+
+#include <sched.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "gtest/gtest.h"
+#include "runtime/fiber.h"
+#include "runtime/labels.h"
+#include "runtime/scheduler.h"
+#include "runtime/sync/channel.h"
+#include "tests/server/handlers/fake_source.h"
+#include "tests/testing/raw_client.h"
+
+namespace fiberscope::server {
+
+// To be looked up by its address.
+__attribute__((noinline)) int WellKnownFunction(int value) { return value + 1; }
+
+namespace {
+
+using std::chrono::milliseconds;
+using testing::FakeSource;
+using testing::Fetch;
+using testing::HttpReply;
+using testing::RawClient;
+
+constexpr char kText[] = "text/plain; charset=utf-8";
+constexpr char kHtml[] = "text/html; charset=utf-8";
+constexpr char kBinary[] = "application/octet-stream";
+
+std::unique_ptr<DebugServer> StartServer(DebugServerOptions options = {}) {
+  options.port = 0;
+  auto server = DebugServer::Start(std::move(options));
+  EXPECT_TRUE(server.ok()) << server.status();
+  return server.ok() ? *std::move(server) : nullptr;
+}
+
+absl::Status StartError(DebugServerOptions options) { return DebugServer::Start(std::move(options)).status(); }
+
+TEST(DebugServerTest, AnswersEveryEndpointInItsForm) {
+  struct Row {
+    const char* method;
+    const char* target;
+    int status;
+    const char* content_type;
+    const char* disposition;
+    const char* body;  // which it contains
+  };
+  static constexpr Row kRows[] = {
+      {"GET", "/", 200, kText, "", "/debug/pprof/"},
+      {"GET", "/debug/pprof/", 200, kHtml, "", "<a href='goroutine?debug=1'>goroutine</a>"},
+      {"GET", "/debug/pprof/?debug=abc", 200, kHtml, "", "<a href='symbol?debug=1'>symbol</a>"},
+      {"HEAD", "/debug/pprof/", 200, kHtml, "", ""},
+      {"GET", "/debug/pprof", 307, kHtml, "", "<a href=\"/debug/pprof/\">Temporary Redirect</a>.\n\n"},
+      {"GET", "/debug/pprof/goroutine", 200, kBinary, "attachment; filename=\"goroutine\"", "\x1f\x8b"},
+      {"GET", "/debug/pprof/%67oroutine", 200, kBinary, "attachment; filename=\"goroutine\"", "\x1f\x8b"},
+      {"GET", "/debug/pprof/goroutine?debug=1", 200, kText, "", "goroutine profile: total "},
+      {"GET", "/debug/pprof/goroutine?debug=2", 200, kText, "", ""},
+      {"HEAD", "/debug/pprof/goroutine", 200, kBinary, "attachment; filename=\"goroutine\"", ""},
+      {"GET", "/debug/pprof/cmdline", 200, kText, "", "debug_server_test"},
+      {"GET", "/debug/pprof/symbol", 200, kText, "", "num_symbols: 1\n"},
+      {"HEAD", "/debug/pprof/symbol", 200, kText, "", ""},
+      {"POST", "/debug/pprof/symbol", 200, kText, "", "num_symbols: 1\n"},
+      {"GET", "/debug/pprof/goroutine?debug=abc", 400, kText, "", "invalid value for \"debug\""},
+      {"GET", "/debug/pprof/goroutine?debug=99999999999999999999", 400, kText, "", "invalid value for \"debug\""},
+      {"GET", "/debug/pprof/goroutine?debug=-1", 400, kText, "", "invalid value for \"debug\""},
+      {"GET", "/debug/pprof/goroutine?debug=1&debug=2", 400, kText, "", "invalid value for \"debug\""},
+      {"GET", "/debug/pprof/goroutine?seconds=-1", 400, kText, "", "invalid value for \"seconds\""},
+      {"GET", "/debug/pprof/nope", 404, kText, "", "Unknown profile\n"},
+      {"GET", "/debug/pprof/Goroutine", 404, kText, "", "Unknown profile\n"},
+      {"GET", "/debug/pprof/symbol/", 404, kText, "", "Unknown profile\n"},
+      {"GET", "/elsewhere", 404, kText, "", "404 page not found\n"},
+      {"POST", "/debug/pprof/goroutine", 405, kText, "", "Method Not Allowed\n"},
+      {"DELETE", "/debug/pprof/", 405, kText, "", "Method Not Allowed\n"},
+      {"PUT", "/debug/pprof/symbol", 405, kText, "", "Method Not Allowed\n"},
+  };
+  const auto server = StartServer();
+  for (const Row& row : kRows) {
+    const HttpReply reply = Fetch(server->port(), row.target, row.method);
+    EXPECT_EQ(reply.status, row.status) << row.method << " " << row.target;
+    EXPECT_TRUE(reply.complete) << row.method << " " << row.target;
+    EXPECT_EQ(reply.Field("Content-Type"), row.content_type) << row.method << " " << row.target;
+    EXPECT_EQ(reply.Field("Content-Disposition"), row.disposition) << row.method << " " << row.target;
+    EXPECT_NE(reply.body.find(row.body), std::string::npos) << row.method << " " << row.target << ": " << reply.body;
+    EXPECT_EQ(reply.Field("X-Content-Type-Options"), "nosniff");
+    EXPECT_EQ(reply.Field("X-Go-Pprof"), row.status == 400 || row.body == std::string("Unknown profile\n") ? "1" : "");
+    EXPECT_FALSE(reply.Has("Content-Encoding"));
+  }
+}
+
+TEST(DebugServerTest, NeverEchoesWhatTheClientSays) {
+  const auto server = StartServer();
+  for (const std::string target : {"/debug/pprof/evil%3Cscript%3E", "/evil", "/debug/pprof/goroutine?debug=evil",
+                                   "/debug/pprof/goroutine?evil=1&debug=x", "/debug/pprof/symbol?evil", "/%zzevil"}) {
+    const HttpReply reply = Fetch(server->port(), target);
+    EXPECT_NE(reply.status, 0) << target;
+    EXPECT_EQ(reply.body.find("evil"), std::string::npos) << target;
+    for (const auto& [name, value] : reply.fields) EXPECT_EQ(value.find("evil"), std::string::npos) << target;
+  }
+}
+
+TEST(DebugServerTest, TheRedirectKeepsTheQuery) {
+  const auto server = StartServer();
+  EXPECT_EQ(Fetch(server->port(), "/debug/pprof?a=1&b=2").Field("Location"), "/debug/pprof/?a=1&b=2");
+  EXPECT_EQ(Fetch(server->port(), "//debug/./pprof?a=1").Field("Location"), "/debug/pprof/?a=1");
+}
+
+TEST(DebugServerTest, NamesAFunctionByItsAddress) {
+  const auto server = StartServer();
+  const std::string address = absl::StrFormat("0x%x", reinterpret_cast<uintptr_t>(&WellKnownFunction));
+  const HttpReply reply = Fetch(server->port(), "/debug/pprof/symbol", "POST", "", address);
+  EXPECT_EQ(reply.body.find("num_symbols: 1\n" + address + " "), 0u) << reply.body;
+  EXPECT_NE(reply.body.find("WellKnownFunction"), std::string::npos) << reply.body;
+}
+
+TEST(DebugServerTest, ServesTheCatalogItIsGiven) {
+  auto catalog = std::make_shared<pprof::ProfileCatalog>();
+  ASSERT_TRUE(catalog->Add(std::make_unique<FakeSource>(FakeSource::Options{.name = "shop/orders"})).ok());
+  ASSERT_TRUE(
+      catalog->Add(std::make_unique<FakeSource>(FakeSource::Options{.name = "x\x01y\"z"})).ok());
+  ASSERT_TRUE(
+      catalog->Add(std::make_unique<FakeSource>(FakeSource::Options{.name = "bad", .failure = absl::InternalError("why")})).ok());
+  const auto server = StartServer({.catalog = catalog});
+  EXPECT_EQ(Fetch(server->port(), "/debug/pprof/shop/orders?debug=1").body, "shop/orders text 1\n");
+  EXPECT_EQ(Fetch(server->port(), "/debug/pprof/goroutine").status, 404);
+  const HttpReply failed = Fetch(server->port(), "/debug/pprof/bad");
+  EXPECT_EQ(failed.status, 500);
+  EXPECT_EQ(failed.body, "failed to collect profile: why\n");
+  EXPECT_FALSE(failed.Has("Content-Disposition"));
+  // R-H6: a name that would break the field loses the field, not the answer.
+  const HttpReply odd = Fetch(server->port(), "/debug/pprof/x%01y%22z");
+  EXPECT_EQ(odd.status, 200);
+  EXPECT_FALSE(odd.Has("Content-Disposition"));
+}
+
+// R-O3: whoever names a fiber or sets a label writes no line of the dump.
+TEST(DebugServerTest, NamesAndLabelsCannotForgeALineOfTheDump) {
+  const auto server = StartServer();
+  Scheduler scheduler({.processors = 1});
+  Channel<int> never(0, "evil channel\nforged by channel");
+  Fiber fiber = scheduler.Spawn([&] { (void)never.Receive(); },
+                                {.name = "evil\nforged by name\x7f\xff",
+                                 .labels = Labels{{"k\nforged by key", "v\r\nforged by label"}}});
+  while (fiber.state() != FiberState::kWaiting) sched_yield();
+  for (const char* const form : {"debug=1", "debug=2"}) {
+    const HttpReply reply = Fetch(server->port(), std::string("/debug/pprof/goroutine?") + form);
+    EXPECT_EQ(reply.status, 200);
+    EXPECT_NE(reply.body.find("forged by label"), std::string::npos) << reply.body;
+    EXPECT_EQ(reply.body.find("\nforged"), std::string::npos) << reply.body;
+    EXPECT_EQ(reply.body.find('\r'), std::string::npos);
+    EXPECT_EQ(reply.body.find('\x7f'), std::string::npos);
+    EXPECT_EQ(reply.body.find('\xff'), std::string::npos);
+  }
+  never.Close();
+  fiber.Join();
+}
+
+TEST(DebugServerTest, ListensOnTheLoopbackAddressUnlessToldOtherwise) {
+  const auto server = StartServer();
+  EXPECT_EQ(server->address(), "127.0.0.1:" + std::to_string(server->port()));
+  EXPECT_EQ(StartServer({.address = "::1"})->address().find("[::1]:"), 0u);
+  EXPECT_EQ(StartServer({.address = "127.0.0.9"})->address().find("127.0.0.9:"), 0u);
+  for (const char* const address : {"0.0.0.0", "::", "192.0.2.1", "::ffff:127.0.0.1", "10.0.0.1", "fe80::1"}) {
+    const absl::Status refused = StartError({.address = address, .port = 0});
+    EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << address;
+    EXPECT_EQ(refused.message().find("debug server: "), 0u);
+    EXPECT_NE(refused.message().find(address), std::string::npos) << refused;
+    EXPECT_NE(refused.message().find("allow_insecure_remote"), std::string::npos) << refused;
+  }
+  EXPECT_NE(StartServer({.address = "0.0.0.0", .allow_insecure_remote = true}), nullptr);
+}
+
+TEST(DebugServerTest, APortInUseIsOneClearError) {
+  const auto server = StartServer();
+  const absl::Status status = StartError({.port = server->port()});
+  EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(status.message(), "debug server: listen on " + server->address() + ": Address already in use");
+}
+
+// R-O3: whoever writes the configuration does not write the log.
+TEST(DebugServerTest, AnAddressThatIsNoneIsQuotedSafely) {
+  EXPECT_EQ(StartError({.address = "localhost"}).message(), "debug server: \"localhost\" is not an IP address");
+  EXPECT_EQ(StartError({.address = "a\nforged"}).message(), "debug server: \"a\\nforged\" is not an IP address");
+  EXPECT_LT(StartError({.address = std::string(100'000, 'x')}).message().size(), 400u);
+}
+
+TEST(DebugServerTest, RefusesOptionsThatMakeNoSense) {
+  const DebugServerOptions wrong[] = {
+      {.max_connections = 0},
+      {.header_timeout = milliseconds(0)},
+      {.body_timeout = milliseconds(-1)},
+      {.idle_timeout = std::chrono::hours(25)},
+      {.write_stall_timeout = milliseconds::max()},
+      {.drain_timeout = milliseconds(-1)},
+      {.dump_threads = 0},
+      {.dump_threads = 65},
+      {.dump_queue = -1},
+  };
+  for (DebugServerOptions options : wrong) {
+    options.port = 0;
+    const absl::Status status = StartError(options);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_EQ(status.message().find("debug server: "), 0u) << status;
+  }
+  EXPECT_NE(StartServer({.drain_timeout = milliseconds(0), .dump_queue = 0}), nullptr);
+}
+
+// R-L1.
+TEST(DebugServerTest, StopsAsOftenAsItIsTold) {
+  const auto server = StartServer();
+  RawClient idle;
+  ASSERT_TRUE(idle.Connect(server->port()));
+  server->Stop();
+  server->Stop();
+  EXPECT_EQ(idle.AwaitEnd(), RawClient::End::kReset);
+  EXPECT_NE(server->port(), 0);
+}
+
+}  // namespace
+}  // namespace fiberscope::server

@@ -1,0 +1,168 @@
+#include "server/handlers/named_profile.h"
+
+#include <memory>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tests/server/handlers/fake_source.h"
+#include "tests/testing/recording_writer.h"
+
+namespace fiberscope::server {
+namespace {
+
+using testing::FakeSource;
+using testing::RecordingWriter;
+
+class NamedProfileTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    Add({.name = "heap", .collected = &collected_});
+    Add({.name = "example.com/x.files"});
+    Add({.name = "a\"b\\c"});
+    Add({.name = "broken", .failure = absl::InternalError("no memory")});
+  }
+
+  void Add(FakeSource::Options options) {
+    ASSERT_TRUE(catalog_.Add(std::make_unique<FakeSource>(std::move(options))).ok());
+  }
+
+  RecordingWriter Get(std::string name, std::string query = "", Method method = Method::kGet) {
+    return testing::Answer(handler_,
+                           {.method = method, .path = "/debug/pprof/" + name, .raw_query = std::move(query), .body = {}});
+  }
+
+  int collected_ = 0;
+  pprof::ProfileCatalog catalog_;
+  Handler handler_ = MakeNamedProfileHandler(catalog_, "/debug/pprof/");
+};
+
+constexpr char kText[] = "text/plain; charset=utf-8";
+constexpr char kBinary[] = "application/octet-stream";
+
+TEST_F(NamedProfileTest, AnswersInTheFormAskedFor) {
+  struct Row {
+    const char* name;
+    const char* query;
+    const char* content_type;
+    const char* disposition;
+    const char* body;  // of text
+  };
+  static constexpr Row kRows[] = {
+      {"heap", "", kBinary, "attachment; filename=\"heap\"", nullptr},
+      {"heap", "debug=0", kBinary, "attachment; filename=\"heap\"", nullptr},
+      {"heap", "debug=", kBinary, "attachment; filename=\"heap\"", nullptr},
+      {"heap", "gc=1&other=%zz&other", kBinary, "attachment; filename=\"heap\"", nullptr},
+      {"heap", "seconds=", kBinary, "attachment; filename=\"heap\"", nullptr},
+      {"heap", "debug=1", kText, "", "heap text 1\n"},
+      {"heap", "debug=01", kText, "", "heap text 1\n"},
+      {"heap", "debug=2", kText, "", "heap text 2\n"},
+      {"heap", "debug=3", kText, "", "heap text 2\n"},
+      {"heap", "debug=2147483647", kText, "", "heap text 2\n"},
+      {"example.com/x.files", "", kBinary, "attachment; filename=\"example.com/x.files\"", nullptr},
+      {"a\"b\\c", "", kBinary, "attachment; filename=\"a\\\"b\\\\c\"", nullptr},
+  };
+  for (const Row& row : kRows) {
+    const RecordingWriter answer = Get(row.name, row.query);
+    EXPECT_EQ(answer.head().status, 200) << row.name << "?" << row.query;
+    EXPECT_TRUE(answer.ended());
+    EXPECT_EQ(answer.head().content_type, row.content_type) << row.query;
+    EXPECT_EQ(answer.Field("Content-Disposition"), row.disposition) << row.query;
+    if (row.body != nullptr) {
+      EXPECT_EQ(answer.body(), row.body) << row.query;
+    } else {
+      EXPECT_EQ(answer.body().substr(0, 2), "\x1f\x8b") << row.query;  // gzip
+    }
+  }
+}
+
+// R-H7: a parameter that does not parse, repeats or is out of range is a 400 that names it, in the form that go tool pprof shows.
+TEST_F(NamedProfileTest, RefusesParametersThatItCannotRead) {
+  const std::string debug = "invalid value for \"debug\" - must be an integer from 0 to 2147483647\n";
+  const std::string gc = "invalid value for \"gc\" - must be an integer from 0 to 9223372036854775807\n";
+  const std::string seconds = "invalid value for \"seconds\" - must be a positive integer\n";
+  const std::string unsupported = "\"seconds\" parameter is not supported for this profile type\n";
+  const struct Row {
+    const char* query;
+    std::string body;
+  } rows[] = {
+      {"debug=abc", debug},
+      {"debug=99999999999999999999", debug},
+      {"debug=2147483648", debug},
+      {"debug=-1", debug},
+      {"debug=1.5", debug},
+      {"debug=1;x=2", debug},
+      {"debug=+1", debug},
+      {"debug=1&debug=1", "invalid value for \"debug\" - given more than once\n"},
+      {"debug=%zz", "invalid value for \"debug\" - bad percent-encoding\n"},
+      {"gc=abc", gc},
+      {"gc=-1", gc},
+      {"gc=99999999999999999999", gc},
+      {"gc=1&gc=0", "invalid value for \"gc\" - given more than once\n"},
+      {"seconds=0", seconds},
+      {"seconds=-1", seconds},
+      {"seconds=1.5", seconds},
+      {"seconds=1s", seconds},
+      {"seconds=abc", seconds},
+      {"seconds=99999999999999999999", seconds},
+      {"seconds=1&seconds=1", "invalid value for \"seconds\" - given more than once\n"},
+      {"seconds=%f", "invalid value for \"seconds\" - bad percent-encoding\n"},
+      {"seconds=1", unsupported},
+      {"seconds=30&debug=1", unsupported},
+      {"a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a&a", "more than 32 query parameters\n"},
+  };
+  for (const Row& row : rows) {
+    const RecordingWriter answer = Get("heap", row.query);
+    EXPECT_EQ(answer.head().status, 400) << row.query;
+    EXPECT_EQ(answer.head().content_type, kText) << row.query;
+    EXPECT_EQ(answer.Field("X-Go-Pprof"), "1") << row.query;
+    EXPECT_EQ(answer.Field("Content-Disposition"), "") << row.query;
+    EXPECT_EQ(answer.body(), row.body) << row.query;
+  }
+  EXPECT_EQ(collected_, 0);
+}
+
+TEST_F(NamedProfileTest, AnUnknownNameIsA404WhateverTheParametersAndIsNotEchoed) {
+  for (const char* const name : {"nope", "Heap", "heap/", "<script>alert(1)</script>", ""}) {
+    for (const char* const query : {"", "debug=abc", "seconds=1"}) {
+      const RecordingWriter answer = Get(name, query);
+      EXPECT_EQ(answer.head().status, 404) << name;
+      EXPECT_EQ(answer.head().content_type, kText);
+      EXPECT_EQ(answer.Field("X-Go-Pprof"), "1");
+      EXPECT_EQ(answer.body(), "Unknown profile\n");
+    }
+  }
+}
+
+// R-B5: HEAD answers at once and collects nothing.
+TEST_F(NamedProfileTest, HeadCollectsNothing) {
+  const RecordingWriter binary = Get("heap", "", Method::kHead);
+  EXPECT_EQ(binary.head().status, 200);
+  EXPECT_EQ(binary.head().content_type, kBinary);
+  EXPECT_EQ(binary.Field("Content-Disposition"), "attachment; filename=\"heap\"");
+  EXPECT_EQ(binary.body(), "");
+  EXPECT_TRUE(binary.ended());
+  EXPECT_EQ(Get("heap", "debug=2", Method::kHead).head().content_type, kText);
+  EXPECT_EQ(Get("nope", "", Method::kHead).head().status, 404);
+  EXPECT_EQ(Get("heap", "debug=x", Method::kHead).head().status, 400);
+  EXPECT_EQ(collected_, 0);
+}
+
+TEST_F(NamedProfileTest, AProfileThatCannotBeCollectedFails) {
+  for (const char* const query : {"", "debug=1"}) {
+    const RecordingWriter answer = Get("broken", query);
+    EXPECT_FALSE(answer.ended());
+    EXPECT_EQ(answer.failure().message(), "failed to collect profile: no memory") << query;
+  }
+}
+
+TEST_F(NamedProfileTest, AClientThatLeavesEndsTheAnswer) {
+  for (const char* const query : {"", "debug=1"}) {
+    RecordingWriter writer(/*client_leaves_after=*/1);
+    handler_({.path = "/debug/pprof/heap", .raw_query = query, .body = {}}, writer);
+    EXPECT_FALSE(writer.ended());
+    EXPECT_EQ(writer.failure().code(), absl::StatusCode::kCancelled) << query;
+  }
+}
+
+}  // namespace
+}  // namespace fiberscope::server

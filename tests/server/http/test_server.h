@@ -1,0 +1,120 @@
+// An HTTP server on a port of the system's choice, with handlers that tests can hold, stall and count.
+//
+//   /echo    answers at once, with the method, path and query it saw
+//   /post    slow, takes POST: the number of bytes of the body and the body
+//   /gate    slow: waits at gate()
+//   /stream  slow: 200 KiB of 'x'
+//   /flood   slow: writes until the client is gone; flood() tells how that ended
+//   /cut     slow: 100 KiB, then fails
+//   /throw, /slowthrow, /slowthrow-late   throw an exception: at once, on a work thread, behind 100 KiB
+#ifndef FIBERSCOPE_TESTS_SERVER_HTTP_TEST_SERVER_H_
+#define FIBERSCOPE_TESTS_SERVER_HTTP_TEST_SERVER_H_
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "gtest/gtest.h"
+#include "server/http/http_server.h"
+#include "tests/server/http/gate.h"
+
+namespace fiberscope::testing {
+
+class TestServer {
+ public:
+  struct Flood {
+    absl::StatusCode end;
+    size_t bytes;
+  };
+
+  explicit TestServer(server::HttpServerOptions options = {}) {
+    auto server = server::HttpServer::Start(options, server::Router(Routes()));
+    EXPECT_TRUE(server.ok()) << server.status();
+    if (server.ok()) server_ = *std::move(server);
+  }
+  // Whoever waits at the gate is let go, for the server to end.
+  ~TestServer() { gate_.Open(); }
+
+  server::HttpServer& operator*() { return *server_; }
+  server::HttpServer* operator->() { return server_.get(); }
+  uint16_t port() const { return server_->port(); }
+  Gate& gate() { return gate_; }
+
+  // Waits until a handler of /flood has ended.
+  Flood flood() {
+    std::unique_lock lock(mutex_);
+    flooded_.wait(lock, [this] { return flood_.has_value(); });
+    return *flood_;
+  }
+
+ private:
+  std::vector<server::Route> Routes() {
+    using server::Request;
+    using server::ResponseWriter;
+    return {
+        {.path = "/echo", .handler =
+             [](const Request& request, ResponseWriter& writer) {
+               const char* const method = request.method == server::Method::kGet ? "GET" : "other";
+               writer.Send({.head = {}, .body = std::string(method) + " " + request.path + " " + request.raw_query});
+             }},
+        {.path = "/post", .post = true, .slow = true, .handler =
+             [](const Request& request, ResponseWriter& writer) {
+               writer.Send({.head = {}, .body = std::to_string(request.body.size()) + " " + request.body.substr(0, 100)});
+             }},
+        {.path = "/gate", .slow = true, .handler =
+             [this](const Request&, ResponseWriter& writer) {
+               gate_.Pass();
+               writer.Send({.head = {}, .body = "through"});
+             }},
+        {.path = "/stream", .slow = true, .handler = [](const Request&, ResponseWriter& writer) { Stream(200, writer); }},
+        {.path = "/flood", .slow = true, .handler = [this](const Request&, ResponseWriter& writer) { RunFlood(writer); }},
+        {.path = "/cut", .slow = true, .handler =
+             [](const Request&, ResponseWriter& writer) {
+               writer.Begin({});
+               (void)writer.Write(std::string(100 * 1024, 'x'));
+               writer.Fail(absl::InternalError("cut"));
+             }},
+        {.path = "/throw", .handler = [](const Request&, ResponseWriter&) { throw std::runtime_error("thrown"); }},
+        {.path = "/slowthrow", .slow = true, .handler = [](const Request&, ResponseWriter&) { throw 7; }},
+        {.path = "/slowthrow-late", .slow = true, .handler =
+             [](const Request&, ResponseWriter& writer) {
+               writer.Begin({});
+               (void)writer.Write(std::string(100 * 1024, 'x'));
+               throw std::runtime_error("thrown");
+             }},
+    };
+  }
+
+  static void Stream(int kib, server::ResponseWriter& writer) {
+    writer.Begin({});
+    for (int i = 0; i < kib; ++i) (void)writer.Write(std::string(1024, 'x'));
+    (void)writer.Finish();
+  }
+
+  void RunFlood(server::ResponseWriter& writer) {
+    writer.Begin({});
+    Flood flood{absl::StatusCode::kOk, 0};
+    while (flood.end == absl::StatusCode::kOk) {
+      flood.end = writer.Write(std::string(16 * 1024, 'x')).code();
+      flood.bytes += 16 * 1024;
+    }
+    const std::lock_guard lock(mutex_);
+    flood_ = flood;
+    flooded_.notify_all();
+  }
+
+  Gate gate_;
+  std::mutex mutex_;
+  std::condition_variable flooded_;
+  std::optional<Flood> flood_;
+  std::unique_ptr<server::HttpServer> server_;
+};
+
+}  // namespace fiberscope::testing
+
+#endif  // FIBERSCOPE_TESTS_SERVER_HTTP_TEST_SERVER_H_
