@@ -98,7 +98,7 @@ class Report {
   }
 
  private:
-  std::array<char, 8192> text_;
+  std::array<char, 8192> text_{};
   size_t size_ = 0;
 };
 
@@ -125,29 +125,45 @@ void AddException(Report& report) {
     std::rethrow_exception(std::current_exception());
   } catch (const std::exception& exception) {
     report.Add(": ");
-    try {
-      report.AddEscaped(exception.what());
-    } catch (...) {
-      report.Add("(what() threw)");
-    }
+    const char* const what = exception.what();
+    report.AddEscaped(what != nullptr ? what : "(what() is null)");
   } catch (...) {
   }
   report.Add("\n\n");
 }
 
+void AddCurrentFiber(Report& report) {
+  ControlBlock* const fiber = internal::CurrentFiber();
+  if (fiber == nullptr) return;
+  report.Add("fiber %" PRIu64 " [running]", fiber->fiber_id().value);
+  report.AddFiberName(*fiber);
+  report.Add(":\n");
+  AddStack(report, CaptureRegisters(), fiber->stack());
+  report.AddCreator(*fiber);
+}
+
 [[noreturn]] void OnTerminate() {
-  static std::atomic<bool> reporting{false};
-  if (!reporting.exchange(true)) {
-    Report report;
-    AddException(report);
-    if (ControlBlock* const fiber = internal::CurrentFiber()) {
-      report.Add("fiber %" PRIu64 " [running]", fiber->fiber_id().value);
-      report.AddFiberName(*fiber);
-      report.Add(":\n");
-      AddStack(report, CaptureRegisters(), fiber->stack());
-      report.AddCreator(*fiber);
+  static std::atomic<pid_t> reporter{0};
+  const pid_t self = gettid();
+  pid_t expected = 0;
+  if (reporter.compare_exchange_strong(expected, self) || expected == self) {
+    // Not on the stack: a fiber's may have 12 KiB only.
+    static constinit Report report;
+    static constinit int failures = 0;
+    switch (failures++) {
+      case 0:
+        AddException(report);
+        AddCurrentFiber(report);
+        break;
+      case 1:  // what() threw, which ends here again because it is noexcept
+        report.Add("(what() threw)\n\n");
+        AddCurrentFiber(report);
+        break;
     }
     report.Flush();
+  } else {
+    // Another thread is reporting and will end the process; going on would cut its report off.
+    for (;;) pause();
   }
   if (g_previous_terminate != nullptr) g_previous_terminate();
   std::abort();
@@ -168,9 +184,9 @@ void ReportOverflow(const ControlBlock& fiber, uintptr_t address) {
 void OnFault(int signal, siginfo_t* info, void* context) {
   const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
   const struct sigaction& previous = signal == SIGSEGV ? g_previous_segv : g_previous_bus;
-  // Below the lowest word of the stack: its guard page.
+  // Below the lowest word of the stack that this thread stands on: its guard page. In another fiber's it is a wild pointer.
   ControlBlock* const fiber = internal::FiberPool::Instance().BlockOfStack(address);
-  if (fiber != nullptr && address < fiber->stack().low) ReportOverflow(*fiber, address);
+  if (fiber != nullptr && fiber == internal::CurrentFiber() && address < fiber->stack().low) ReportOverflow(*fiber, address);
   if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr) {
     previous.sa_sigaction(signal, info, context);
     return;
@@ -190,6 +206,8 @@ void InstallFatalReports() {
   std::call_once(once, [] {
     absl::InitializeSymbolizer("");
     g_previous_terminate = std::set_terminate(OnTerminate);
+    // The C++ library's own says the same once more, and does not escape what() says.
+    if (g_previous_terminate == &__gnu_cxx::__verbose_terminate_handler) g_previous_terminate = nullptr;
     struct sigaction action = {};
     action.sa_sigaction = OnFault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;

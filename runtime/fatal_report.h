@@ -14,8 +14,10 @@
 // Names come from the symbol tables of the loaded objects (absl::Symbolize); addresses are printed for addr2line. Text from
 // outside, names and what(), is escaped: it cannot forge a line.
 //
-// Afterwards the process ends as it would have: the previous terminate handler runs (core dump included), and the overflow is
-// raised again with the previous signal handler.
+// Threads that fail while another one reports wait for it, and with it for the end.
+//
+// Afterwards the process ends as it would have: the application's terminate handler runs, if it had one, otherwise abort(); and
+// the overflow is raised again with the previous signal handler. Core dumps included.
 #ifndef FIBERSCOPE_RUNTIME_FATAL_REPORT_H_
 #define FIBERSCOPE_RUNTIME_FATAL_REPORT_H_
 

@@ -22,7 +22,7 @@ struct FiberSnapshot {
   WaitReason wait_reason = WaitReason::kNone;  // kNone unless kWaiting
   std::chrono::nanoseconds waited{0};          // since it parked; 0 unless kWaiting
   uint64_t wait_object_id = 0;                 // the channel, mutex ... it waits on; 0: none
-  FiberId wait_owner;                          // who holds the lock it waits on, if known
+  FiberId wait_owner;                          // who held the lock it waits on when the wait began, if known
   std::string_view name;                       // may be empty; arbitrary bytes
   std::span<const Label> labels;               // sorted by key; arbitrary bytes
   uintptr_t creator_pc = 0;                    // return address of the call to Spawn

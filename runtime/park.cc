@@ -39,7 +39,9 @@ bool Park(const ParkInfo& info, ParkCommit commit, void* argument) {
 bool ParkAndUnlock(const ParkInfo& info, FutexLock& lock) {
   Worker& worker = CurrentWorkerOnFiber();
   SchedulerCore& core = worker.core();
-  if (core.unwinding()) {
+  // A destructor that waits while its fiber is being unwound gets what it waits for if another fiber's unwinding brings it: it
+  // parks in earnest, until it is woken or the stopping thread has been round all fibers (SchedulerCore::UnwindFibers).
+  if (core.unwinding() && std::uncaught_exceptions() == 0) {
     lock.unlock();
     return false;
   }

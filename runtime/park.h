@@ -14,7 +14,8 @@
 // a catch block and go on on another thread. thread_local variables do not travel.
 //
 // When the scheduler stops, Park returns false to every waiter. The caller leaves the place where it waited and calls
-// ThrowStopped(), which unwinds the fiber's stack.
+// ThrowStopped(), which unwinds the fiber's stack. A destructor that then waits in a queue (join, mutex, channel, wait group)
+// is still parked until every other fiber was told to unwind once, so a child can be joined and a lock taken there.
 //
 // Fiber-only unless said otherwise. Parks the fiber. Cost: one switch, one coarse clock read.
 #ifndef FIBERSCOPE_RUNTIME_PARK_H_

@@ -1,5 +1,7 @@
 #include "runtime/suspend.h"
 
+#include <sched.h>
+
 #include "runtime/base/check.h"
 
 namespace fiberscope::internal {
@@ -38,7 +40,15 @@ Suspension::Suspension() : fiber_(Self()) {
   fiber_.suspend_word.store(generation_ << kGenerationShift, std::memory_order_relaxed);
 }
 
+Suspension::~Suspension() {
+  // Only if starting the operation threw: then a callback may still come, and the slot goes away.
+  if (waited_ || Claim(token())) return;
+  // One is there and writes at this moment. Acquire pairs with its arrival.
+  while ((fiber_.suspend_word.load(std::memory_order_acquire) & kArrivals) == 0) sched_yield();
+}
+
 bool Suspension::Wait(const ParkInfo& info) {
+  waited_ = true;
   const auto commit = [](ControlBlock& self, void*) { return !Arrive(self); };
   if (Park(info, commit, nullptr)) return true;
   // The scheduler stops. Whoever claimed has the result written before this thread, which alone runs fibers and the

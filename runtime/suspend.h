@@ -41,6 +41,8 @@ class Suspension {
 
   // Begins a generation.
   Suspension();
+  // Without a Wait nothing can be completed from then on.
+  ~Suspension();
   Suspension(const Suspension&) = delete;
   Suspension& operator=(const Suspension&) = delete;
 
@@ -58,6 +60,7 @@ class Suspension {
  private:
   ControlBlock& fiber_;
   uint64_t generation_;
+  bool waited_ = false;
 };
 
 }  // namespace fiberscope::internal

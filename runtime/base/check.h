@@ -1,7 +1,7 @@
 // Assertions that end the process with the values that broke them.
 //
 // FIBERSCOPE_CHECK is always on: for bugs of ours or misuse of an API that cannot be reported any other way.
-// FIBERSCOPE_DCHECK is compiled in when FIBERSCOPE_DCHECK_ENABLED is defined (--config=dbg, asan and tsan) and is for
+// FIBERSCOPE_DCHECK is compiled in when FIBERSCOPE_DCHECK_ENABLED is defined (--config=dbg and the sanitizers) and is for
 // invariants on paths too hot to test in production. Never check what the environment can cause: return a Status.
 //
 //   FIBERSCOPE_CHECK(state == FiberState::kWaiting, "Unpark of fiber %d in state %s", id, StateName(state));

@@ -90,9 +90,30 @@ void CompleteAborted(FiberResult<Args...>& result) {
   FIBERSCOPE_CHECK(false, "a destructor waits for an operation that cannot report that the scheduler has stopped");
 }
 
+// What the caller gets for a completion of void(Args...): the values without a leading error_code or exception_ptr. Spelt out,
+// because overload resolution within Asio asks for it with argument types that no body could be compiled for.
+template <typename... Values>
+struct FiberValues {
+  using type = std::tuple<Values...>;
+};
+template <>
+struct FiberValues<> {
+  using type = void;
+};
+template <typename Value>
+struct FiberValues<Value> {
+  using type = Value;
+};
+template <typename... Args>
+struct FiberReturn : FiberValues<Args...> {};
+template <typename... Rest>
+struct FiberReturn<boost::system::error_code, Rest...> : FiberValues<Rest...> {};
+template <typename... Rest>
+struct FiberReturn<std::exception_ptr, Rest...> : FiberValues<Rest...> {};
+
 // Takes the leading error_code or exception_ptr off and deals with it.
 template <typename First, typename... Rest>
-auto UnwrapResult(const use_fiber_t& token, std::tuple<First, Rest...>& values) {
+typename FiberReturn<First, Rest...>::type UnwrapResult(const use_fiber_t& token, std::tuple<First, Rest...>& values) {
   const auto rest = [](auto&, auto&... each) {
     if constexpr (sizeof...(Rest) == 1) {
       return (std::move(each), ...);
@@ -128,7 +149,8 @@ template <typename... Args>
 class async_result<fiberscope::use_fiber_t, void(Args...)> {
  public:
   template <typename Initiation, typename... InitiationArgs>
-  static auto initiate(Initiation&& initiation, fiberscope::use_fiber_t token, InitiationArgs&&... arguments) {
+  static typename fiberscope::internal::FiberReturn<std::decay_t<Args>...>::type initiate(
+      Initiation&& initiation, fiberscope::use_fiber_t token, InitiationArgs&&... arguments) {
     using Result = fiberscope::internal::FiberResult<std::decay_t<Args>...>;
     Result result;
     fiberscope::internal::Suspension suspension;

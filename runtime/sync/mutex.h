@@ -1,7 +1,7 @@
 // Mutual exclusion between fibers. A fiber that has to wait is parked; its worker runs others.
 //
-// Fair: unlock() hands the mutex to the fiber that has waited longest, so nobody starves, and a dump always shows the true
-// owner. Under heavy contention that costs a switch per hand-over; keep sections short, or shard what they protect.
+// Fair: unlock() hands the mutex to the fiber that has waited longest, so nobody starves, and owner() always tells the true
+// holder. Under heavy contention that costs a switch per hand-over; keep sections short, or shard what they protect.
 //
 //   std::lock_guard lock(mutex);
 //

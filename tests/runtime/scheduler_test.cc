@@ -450,6 +450,42 @@ TEST_P(SchedulerTest, AFiberThatSwallowsTheUnwindingIsAskedAgain) {
   EXPECT_EQ(swallowed, 5);
 }
 
+// Goal: what a fiber lends to its children stays alive while they are unwound. Method: chains of fibers, each of which joins its child in a
+// destructor and has lent it a local; parents are unwound before and after their children, whatever their blocks' order.
+TEST_P(SchedulerTest, ADestructorThatJoinsWaitsForTheChildEvenWhileTheSchedulerStops) {
+  constexpr int kChains = 20;
+  constexpr int kDepth = 5;
+  Channel<int> never;
+  std::atomic<int> parked{0};
+  std::atomic<int> in_order{0};
+  struct JoinsChild {
+    Fiber child;
+    ~JoinsChild() { child.Join(); }
+  };
+  const auto chain = [&](auto& self, int depth, bool* lent) -> void {
+    struct Mark {
+      bool* lent;
+      ~Mark() { *lent = true; }
+    } mark{lent};
+    bool child_left = depth == 0;
+    struct Expect {
+      bool& child_left;
+      std::atomic<int>& in_order;
+      ~Expect() { in_order += child_left ? 1 : 0; }
+    } expect{child_left, in_order};
+    JoinsChild joins;
+    if (depth > 0) joins.child = Spawn([&self, depth, &child_left] { self(self, depth - 1, &child_left); });
+    ++parked;
+    never.Receive();
+  };
+  bool left[kChains] = {};
+  for (bool& each : left) scheduler().Spawn([&] { chain(chain, kDepth, &each); });
+  while (parked < kChains * (kDepth + 1)) sched_yield();
+  scheduler().Stop();
+  EXPECT_EQ(in_order, kChains * (kDepth + 1));
+  for (const bool each : left) EXPECT_TRUE(each);
+}
+
 TEST_P(SchedulerTest, StopWhileOtherThreadsSpawnLosesNothing) {
   std::atomic<int> started{0};
   const auto alive = std::make_shared<int>(0);
