@@ -15,7 +15,7 @@ def go_binary(name, srcs, **kwargs):
         cmd = " && ".join([
             "cache=$$(mktemp -d)",
             "export HOME=$$cache GOCACHE=$$cache GOPATH=$$cache/go GO111MODULE=off GOFLAGS= GOPROXY=off GOTOOLCHAIN=local",
-            "go build -o $@ $(SRCS)",
+            "go build -gcflags=-trimpath=$$PWD -o $@ $(SRCS)",
             "rm -rf $$cache",
         ]),
         executable = True,
