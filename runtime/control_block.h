@@ -62,6 +62,7 @@ struct alignas(64) ControlBlock {
   SchedulerCore* scheduler = nullptr;            // set before kNew, unchanged until kDead
   std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // wait
   StackClass stack_class = StackClass::k64KiB;             // for ever
+  bool stack_guarded = true;                               // for ever
   uint32_t stack_slot = 0;                                 // for ever
   uint32_t stack_bytes = 0;                                // for ever
 

@@ -217,6 +217,19 @@ void InstallFatalReports() {
   });
 }
 
+void CheckUnguardedStack(const ControlBlock& fiber) {
+  if (StackSlab::ForClass(fiber.stack_class).CanaryIntact(fiber.stack_slot)) return;
+  const StackBounds stack = fiber.stack();
+  Report report;
+  report.Add("fatal error: stack overflow, found when the fiber had ended: its stack has no guard page\na fiber");
+  report.AddFiberName(fiber);
+  report.Add(": stack [0x%" PRIxPTR ", 0x%" PRIxPTR "), %zu bytes (SpawnOptions::stack_bytes makes it larger)\n",
+             stack.low, stack.high, stack.size());
+  report.AddCreator(fiber);
+  report.Flush();
+  std::abort();
+}
+
 void PrepareThreadForFatalReports() {
   stack_t current;
   if (sigaltstack(nullptr, &current) == 0 && (current.ss_flags & SS_DISABLE) == 0) return;

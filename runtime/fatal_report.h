@@ -23,6 +23,10 @@
 
 namespace fiberscope {
 
+namespace internal {
+struct ControlBlock;
+}
+
 // Installs the terminate handler and the SIGSEGV/SIGBUS handler, once per process; later calls do nothing. A handler that the
 // application had is called for whatever is not ours; one that it installs later replaces ours. Called by Scheduler.
 //
@@ -34,6 +38,10 @@ void InstallFatalReports();
 
 // Gives the calling thread an alternate signal stack for its life, unless it has one. Workers call it.
 void PrepareThreadForFatalReports();
+
+// For a fiber that has ended on a stack without a guard page: ends the process with a report if it wrote below its stack,
+// into other memory by then. Cost: reads one page.
+void CheckUnguardedStack(const internal::ControlBlock& fiber);
 
 }  // namespace fiberscope
 

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <mutex>
 #include <new>
 #include <optional>
@@ -13,6 +14,19 @@
 #include "runtime/base/check.h"
 
 namespace fiberscope::internal {
+namespace {
+
+// Once is enough: the figures are in StackSlab::stats().
+void WarnOfMissingGuards() {
+  static std::atomic<bool> warned{false};
+  if (warned.exchange(true, std::memory_order_relaxed)) return;
+  std::fputs(
+      "fiberscope: some fiber stacks have no guard page: an overflow there is found only when the fiber ends. "
+      "Linux 6.13 guards any number; before, vm.max_map_count is the limit, at two entries per stack\n",
+      stderr);
+}
+
+}  // namespace
 
 FiberPool& FiberPool::Instance() {
   // Zero until used and trivially destructible: costs no memory before its time, and readers may outlive every static
@@ -75,6 +89,7 @@ absl::Status FiberPool::AddSlab(StackClass stack_class, SharedList& list) {
     return absl::ResourceExhaustedError(absl::StrFormat("more than %d fibers of one stack size", kMaxSlabs * count));
   }
   auto* const blocks = static_cast<ControlBlock*>(memory);
+  bool all_guarded = true;
   for (uint32_t i = 0; i < count; ++i) {
     auto* block = new (&blocks[i]) ControlBlock;
     block->stack_class = stack_class;
@@ -82,12 +97,15 @@ absl::Status FiberPool::AddSlab(StackClass stack_class, SharedList& list) {
     const StackBounds stack = stacks.Bounds(block->stack_slot);
     block->stack_high = stack.high;
     block->stack_bytes = static_cast<uint32_t>(stack.size());
+    block->stack_guarded = stacks.IsGuard(stack.low - 1);
+    all_guarded = all_guarded && block->stack_guarded;
     block->waiter.fiber = block;
     block->next = i + 1 < count ? &blocks[i + 1] : list.head;
   }
   list.head = blocks;
   // Release pairs with the acquire loads of ForEachBlock and BlockOfStack.
   slabs_[static_cast<int>(stack_class)][*first_slot / count].store(blocks, std::memory_order_release);
+  if (!all_guarded) WarnOfMissingGuards();
   return absl::OkStatus();
 }
 

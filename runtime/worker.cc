@@ -85,6 +85,7 @@ void Worker::FinishDeparture() {
       }
       return;
     case Departure::Kind::kExit:
+      if (!fiber.stack_guarded) CheckUnguardedStack(fiber);
       fiber.state.PublishDead();
       ReleaseTarget(fiber.context);
       processor_.shard().CountFinished();

@@ -9,8 +9,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_format.h"
 
 namespace fiberscope {
 namespace {
@@ -127,6 +132,29 @@ std::optional<size_t> MappingLimit() {
 const StackFacilities& ProbeStackFacilities() {
   static const StackFacilities offered = Probe();
   return offered;
+}
+
+absl::StatusOr<StackFacilities> LimitStackFacilities(StackFacilities offered, std::string_view setting) {
+  if (setting.empty() || setting == GuardModeName(GuardMode::kGuardInstall)) return offered;
+  offered.guard_install = false;
+  if (setting == GuardModeName(GuardMode::kMprotect)) return offered;
+  offered.mprotect = false;
+  if (setting == GuardModeName(GuardMode::kNone)) return offered;
+  return absl::InvalidArgumentError(
+      absl::StrFormat("\"%s\" is none of guard-install, mprotect, none", absl::CHexEscape(std::string(setting))));
+}
+
+const StackFacilities& DefaultStackFacilities() {
+  static const StackFacilities chosen = [] {
+    const char* const setting = std::getenv("FIBERSCOPE_STACK_GUARDS");
+    const absl::StatusOr<StackFacilities> limited =
+        LimitStackFacilities(ProbeStackFacilities(), setting != nullptr ? setting : "");
+    if (limited.ok()) return *limited;
+    std::fprintf(stderr, "fiberscope: FIBERSCOPE_STACK_GUARDS is ignored: %s\n",
+                 std::string(limited.status().message()).c_str());
+    return ProbeStackFacilities();
+  }();
+  return chosen;
 }
 
 const char* GuardModeName(GuardMode mode) {

@@ -1,12 +1,10 @@
 // Guard pages for stacks by the thousand, with whatever this machine offers.
 //
 //   kGuardInstall   madvise(MADV_GUARD_INSTALL), Linux >= 6.13, whole batches through process_madvise on ourselves:
-//   costs
-//                   no memory map entry, survives MADV_DONTNEED
+//                   costs no memory map entry, survives MADV_DONTNEED
 //   kMprotect       two memory map entries per stack, so only while the process has fewer than 80 % of
-//   vm.max_map_count;
-//                   after that the stacks have kNone
-//   kNone           nothing stops an overflow
+//                   vm.max_map_count; after that the stacks have kNone
+//   kNone           nothing stops an overflow; it is found when the fiber ends, at the latest (StackSlab::CanaryIntact)
 //
 // Touching a guard is a SIGSEGV in user code, EFAULT in a system call.
 //
@@ -20,6 +18,9 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
+
+#include "absl/status/statusor.h"
 
 namespace fiberscope {
 
@@ -34,6 +35,14 @@ struct StackFacilities {
 };
 // What the kernel really offers.
 const StackFacilities& ProbeStackFacilities();
+
+// What `setting` leaves of `offered`: "guard-install" or "" everything, "mprotect" no guard-install, "none" no guards.
+// kInvalidArgument, naming the choices, for anything else.
+absl::StatusOr<StackFacilities> LimitStackFacilities(StackFacilities offered, std::string_view setting);
+
+// For the process-wide slabs: what the kernel offers, limited by the environment variable FIBERSCOPE_STACK_GUARDS. A setting
+// that makes no sense is reported on standard error, once, and ignored.
+const StackFacilities& DefaultStackFacilities();
 
 struct GuardedPages {
   size_t count = 0;                   // how many of the pages, from the first on, are guarded now

@@ -45,7 +45,7 @@ class StackSlab {
  public:
   struct Options {
     StackClass stack_class = StackClass::k64KiB;
-    StackFacilities facilities = ProbeStackFacilities();  // and-ed with what the kernel offers
+    StackFacilities facilities = DefaultStackFacilities();  // and-ed with what the kernel offers
     size_t reservation_bytes = size_t{64} << 30;          // of one chunk
     size_t slots_per_batch = 0;                           // 0: 1024, or as many as fit 64 MiB
   };

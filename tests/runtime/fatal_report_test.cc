@@ -201,6 +201,31 @@ TEST_P(FatalReportTest, AWildWriteIntoAnotherFibersGuardPageIsNotThatFibersOverf
       Not(HasSubstr("fatal error: stack overflow")));
 }
 
+TEST_P(FatalReportTest, AnOverflowOfAStackWithoutGuardIsFoundWhenTheFiberEnds) {
+  EXPECT_DEATH(
+      {
+        setenv("FIBERSCOPE_STACK_GUARDS", "none", 1);
+        Run([] {
+          const char local = 0;
+          const auto* const block = internal::FiberPool::Instance().BlockOfStack(reinterpret_cast<uintptr_t>(&local));
+          *reinterpret_cast<volatile char*>(block->stack().low - 1) = 1;
+        });
+      },
+      AllOf(HasSubstr("fiberscope: some fiber stacks have no guard page"),
+            HasSubstr("fatal error: stack overflow, found when the fiber had ended"),
+            ContainsRegex("a fiber \"culprit\": stack \\[0x"), ContainsRegex("created by .*SpawnsTheCulprit")));
+}
+
+TEST_P(FatalReportTest, AFiberOnAStackWithoutGuardEndsNormallyIfItStayedInside) {
+  EXPECT_EXIT(
+      {
+        setenv("FIBERSCOPE_STACK_GUARDS", "none", 1);
+        Run([] {});
+        std::_Exit(0);
+      },
+      ::testing::ExitedWithCode(0), HasTimes("no guard page", 1));
+}
+
 TEST_P(FatalReportTest, ANullPointerIsNotAStackOverflow) {
   EXPECT_DEATH(Run([] {
                  volatile char* volatile nowhere = nullptr;

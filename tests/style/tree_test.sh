@@ -18,13 +18,14 @@ mapfile -t sources < <(find "${rooms[@]}" \( -name '*.cc' -o -name '*.h' -o -nam
 ((${#sources[@]} > 100)) || { echo "only ${#sources[@]} sources were found: is this the source tree? $PWD"; exit 1; }
 
 unnamed_files() {
-  local file folder name
+  local file folder name stem
   for file in "${sources[@]}"; do
     folder=$(dirname "$file")
     while [[ $folder != . && ! -f $folder/BUILD.bazel ]]; do folder=$(dirname "$folder"); done
     name=${file#"$folder"/}
+    stem=$(basename "${name%.*}")
     # By name, or by the stem in a list that a comprehension turns into file names.
-    grep -qE "\"(${name//./\\.}|$(basename "${name%.*}"))\"|glob\(" "$folder/BUILD.bazel" || echo "$file"
+    grep -qE "\"(${name//./\\.}|$stem|${stem%_test})\"|glob\(" "$folder/BUILD.bazel" || echo "$file"
   done
 }
 forbid "A file that no BUILD.bazel names: add it to one or delete it." unnamed_files

@@ -156,6 +156,24 @@ TEST(MappingCountTest, GrowsWithEveryMapping) {
   EXPECT_LE(*MappingCount(), *before + 203);
 }
 
+TEST(LimitStackFacilitiesTest, TakesFromWhatIsOffered) {
+  const StackFacilities all;
+  const auto limited = [&](std::string_view setting) { return *LimitStackFacilities(all, setting); };
+  EXPECT_TRUE(limited("").guard_install);
+  EXPECT_TRUE(limited("guard-install").guard_install);
+  EXPECT_FALSE(limited("mprotect").guard_install);
+  EXPECT_TRUE(limited("mprotect").mprotect);
+  EXPECT_FALSE(limited("none").guard_install);
+  EXPECT_FALSE(limited("none").mprotect);
+  EXPECT_TRUE(limited("none").process_madvise) << "that one is for other things too";
+  EXPECT_FALSE(LimitStackFacilities({.guard_install = false}, "guard-install")->guard_install);
+}
+
+TEST(LimitStackFacilitiesTest, ASettingThatMakesNoSenseIsNamed) {
+  const absl::StatusOr<StackFacilities> limited = LimitStackFacilities({}, "No\n");
+  EXPECT_EQ(limited.status(), absl::InvalidArgumentError("\"No\\n\" is none of guard-install, mprotect, none"));
+}
+
 TEST(GuardModeTest, Names) {
   EXPECT_STREQ(GuardModeName(GuardMode::kGuardInstall), "guard-install");
   EXPECT_STREQ(GuardModeName(GuardMode::kMprotect), "mprotect");
