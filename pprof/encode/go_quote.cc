@@ -13,7 +13,11 @@ namespace {
 
 // \uNNNN or \UNNNNNNNN.
 void AppendCodePoint(std::string& out, char32_t c) {
-  absl::StrAppendFormat(&out, c < 0x10000 ? "\\u%04x" : "\\U%08x", static_cast<uint32_t>(c));
+  if (c < 0x10000) {
+    absl::StrAppendFormat(&out, "\\u%04x", static_cast<uint32_t>(c));
+  } else {
+    absl::StrAppendFormat(&out, "\\U%08x", static_cast<uint32_t>(c));
+  }
 }
 
 void AppendByte(std::string& out, char32_t byte) {

@@ -161,6 +161,7 @@ TEST(DebugServerTest, NamesAndLabelsCannotForgeALineOfTheDump) {
   fiber.Join();
 }
 
+// R-A1: and nothing else without being told twice.
 TEST(DebugServerTest, ListensOnTheLoopbackAddressUnlessToldOtherwise) {
   const auto server = StartServer();
   EXPECT_EQ(server->address(), "127.0.0.1:" + std::to_string(server->port()));

@@ -5,7 +5,9 @@
 #include "server/http/http_server.h"
 
 #include <chrono>
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/server/http/test_server.h"
@@ -400,7 +402,7 @@ TEST(SessionTest, AReaderThatStallsIsResetAndFreesTheDump) {
   RawClient client(/*receive_buffer_bytes=*/4096);
   ASSERT_TRUE(client.Connect(server.port()));
   client.Request("GET", "/flood");
-  const TestServer::Flood flood = server.flood();
+  const TestServer::Flood flood = server.AwaitFloods(1)[0];
   EXPECT_EQ(flood.end, absl::StatusCode::kDeadlineExceeded);
   EXPECT_LE(flood.bytes, 8u << 20);
   EXPECT_EQ(client.AwaitEnd(), RawClient::End::kReset);
@@ -411,6 +413,41 @@ TEST(SessionTest, AReaderThatStallsIsResetAndFreesTheDump) {
   EXPECT_EQ(status, 200);
 }
 
+// In bytes, of the process: "VmRSS" now, "VmHWM" at most.
+size_t ResidentBytes(const std::string& field) {
+  std::ifstream file("/proc/self/status");
+  for (std::string word; file >> word;) {
+    size_t kib = 0;
+    if (word == field + ":" && file >> kib) return kib * 1024;
+  }
+  ADD_FAILURE() << "no " << field;
+  return 0;
+}
+
+// R-D1: readers that stall cost a chunk each, not a dump each: 16 of them 64 MiB at most, clients included. The most that was
+// resident at any time counts; sanitizers add their own.
+TEST(SessionTest, SixteenStalledReadersCostLittleMemory) {
+  constexpr size_t kReaders = 16;
+  TestServer server({.write_stall_timeout = milliseconds(200), .work_threads = kReaders});
+  const size_t before = ResidentBytes("VmRSS");
+  std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM starts anew
+  std::vector<RawClient> clients;
+  for (size_t i = 0; i < kReaders; ++i) {
+    clients.emplace_back(/*receive_buffer_bytes=*/4096);
+    ASSERT_TRUE(clients.back().Connect(server.port()));
+    clients.back().Request("GET", "/flood");
+  }
+  for (const TestServer::Flood& flood : server.AwaitFloods(kReaders)) {
+    EXPECT_EQ(flood.end, absl::StatusCode::kDeadlineExceeded);
+    EXPECT_LE(flood.bytes, 8u << 20);
+  }
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  EXPECT_LE(ResidentBytes("VmHWM"), before + (64u << 20));
+#else
+  EXPECT_GT(before, 0u);
+#endif
+}
+
 TEST(SessionTest, AReaderThatLeavesEndsTheDump) {
   TestServer server;
   RawClient client;
@@ -418,7 +455,7 @@ TEST(SessionTest, AReaderThatLeavesEndsTheDump) {
   client.Request("GET", "/flood");
   EXPECT_TRUE(client.Readable(std::chrono::hours(1)));
   client.Abort();
-  EXPECT_EQ(server.flood().end, absl::StatusCode::kCancelled);
+  EXPECT_EQ(server.AwaitFloods(1)[0].end, absl::StatusCode::kCancelled);
 }
 
 TEST(SessionTest, AClientThatHasSentItsLastRequestIsAnswered) {

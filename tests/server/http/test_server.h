@@ -4,7 +4,7 @@
 //   /post    slow, takes POST: the number of bytes of the body and the body
 //   /gate    slow: waits at gate()
 //   /stream  slow: 200 KiB of 'x'
-//   /flood   slow: writes until the client is gone; flood() tells how that ended
+//   /flood   slow: writes until the client is gone; AwaitFloods() tells how that ended
 //   /cut     slow: 100 KiB, then fails
 //   /throw, /slowthrow, /slowthrow-late   throw an exception: at once, on a work thread, behind 100 KiB
 #ifndef FIBERSCOPE_TESTS_SERVER_HTTP_TEST_SERVER_H_
@@ -13,10 +13,10 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "gtest/gtest.h"
@@ -45,11 +45,11 @@ class TestServer {
   uint16_t port() const { return server_->port(); }
   Gate& gate() { return gate_; }
 
-  // Waits until a handler of /flood has ended.
-  Flood flood() {
+  // Waits until `count` handlers of /flood have ended.
+  std::vector<Flood> AwaitFloods(size_t count) {
     std::unique_lock lock(mutex_);
-    flooded_.wait(lock, [this] { return flood_.has_value(); });
-    return *flood_;
+    flooded_.wait(lock, [&] { return floods_.size() >= count; });
+    return floods_;
   }
 
  private:
@@ -104,14 +104,14 @@ class TestServer {
       flood.bytes += 16 * 1024;
     }
     const std::lock_guard lock(mutex_);
-    flood_ = flood;
+    floods_.push_back(flood);
     flooded_.notify_all();
   }
 
   Gate gate_;
   std::mutex mutex_;
   std::condition_variable flooded_;
-  std::optional<Flood> flood_;
+  std::vector<Flood> floods_;  // GUARDED_BY(mutex_)
   std::unique_ptr<server::HttpServer> server_;
 };
 
