@@ -43,7 +43,8 @@ void DropReference(LabelsRep* rep) {
   if (rep->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   Retirement& retirement = GetRetirement();
   SeqCstFence();  // pairs with the fence in LabelsReadScope(): see the header
-  if (retirement.scopes.load(std::memory_order_relaxed) == 0) {
+  // Acquire pairs with the release in ~LabelsReadScope(): the reads of scopes that have ended come before the delete.
+  if (retirement.scopes.load(std::memory_order_acquire) == 0) {
     delete rep;
     return;
   }

@@ -405,7 +405,7 @@ TEST_P(SchedulerTest, StopEndsSleepersJoinersLockersAndYielders) {
     mutex.unlock();
   }));
   fibers.push_back(scheduler().Spawn([] { this_fiber::SleepFor(std::chrono::hours(1)); }));
-  fibers.push_back(scheduler().Spawn([&] { fibers[0].Join(); }));
+  fibers.push_back(scheduler().Spawn([holder = fibers[0]] { holder.Join(); }));
   fibers.push_back(scheduler().Spawn([&] { group.Wait(); }));
   for (const Fiber& fiber : fibers) AwaitState(fiber, FiberState::kWaiting);
   scheduler().Spawn([] {
