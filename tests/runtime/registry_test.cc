@@ -297,7 +297,7 @@ TEST_P(RegistryTest, TheStackOfAParkedFiberIsTheOneTheFiberSawItself) {
     SCOPED_TRACE(depth);
     Channel<int> channel;
     Recursion recursion{channel, {}};
-    const Fiber fiber = scheduler().Spawn([&] { EXPECT_EQ(Descend(recursion, depth), depth); });
+    const Fiber fiber = scheduler().Spawn([&] { EXPECT_EQ(Descend(recursion, depth), depth); }, {.stack_bytes = 256 << 10});
     AwaitState(fiber, FiberState::kWaiting);
     EXPECT_TRUE(WithSnapshot(fiber.id(), [&](const FiberSnapshot& snapshot) {
       EXPECT_TRUE(snapshot.stack_available);
