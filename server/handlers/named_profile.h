@@ -4,7 +4,9 @@
 //   gc      accepted, an integer; no profile of this server collects garbage
 //   seconds a delta over an interval, which no profile of this server supports: a positive integer is answered with 400, too
 //
-// HEAD collects nothing: it gets the head that GET would get, without a length. A parameter that is given twice or does not parse is a 400 that names it. The profile's name is looked at first: an unknown
+// HEAD collects nothing: it gets the head that GET would get, without a length.
+//
+// A parameter that is given twice or does not parse is a 400 that names it. The profile's name is looked at first: an unknown
 // one is a 404 whatever the parameters, and is never echoed. Format: Go 1.27 net/http/pprof, handler.ServeHTTP.
 #ifndef FIBERSCOPE_SERVER_HANDLERS_NAMED_PROFILE_H_
 #define FIBERSCOPE_SERVER_HANDLERS_NAMED_PROFILE_H_

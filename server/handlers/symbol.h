@@ -1,8 +1,8 @@
 // /debug/pprof/symbol: addresses to function names, for tools that fetched a profile without symbols.
 //
 // Addresses come as the raw query (GET) or the body (POST), separated by '+', in Go's number syntax: 0x1f, 017, 0o17, 0b11, 42,
-// with underscores between digits or behind a prefix. Each known one gives a line "0x<hex> <name>"; unknown and unreadable ones give none.
-// Format: Go 1.27 net/http/pprof, Symbol.
+// with underscores between digits or behind a prefix. Each known one gives a line "0x<hex> <name>"; unknown and unreadable ones
+// give none. Format: Go 1.27 net/http/pprof, Symbol.
 #ifndef FIBERSCOPE_SERVER_HANDLERS_SYMBOL_H_
 #define FIBERSCOPE_SERVER_HANDLERS_SYMBOL_H_
 

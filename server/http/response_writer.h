@@ -12,9 +12,9 @@ namespace fiberscope::server {
 
 // Thread-confined: used by the thread that runs the handler, for one request.
 //
-// Either Send() once, or Begin(), then any number of Write(), then Finish() or Fail(). A response that fits into one chunk (64 KiB) goes
-// out with Content-Length; a longer one is chunked, and the next chunk is taken only when the client has taken the last one:
-// Write() then blocks the thread, and the server never holds more than one chunk per response.
+// Either Send() once, or Begin(), then any number of Write(), then Finish() or Fail(). A response that fits into one chunk
+// (64 KiB) goes out with Content-Length; a longer one is chunked, and the next chunk is taken only when the client has taken the
+// last one: Write() then blocks the thread, and the server never holds more than one chunk per response.
 //
 // A handler that returns, or throws, without having finished fails with a message of the server's.
 class ResponseWriter : public pprof::ByteSink {

@@ -33,8 +33,9 @@ class Router {
  public:
   explicit Router(std::vector<Route> routes);
 
-  // A route, 404, 405 with Allow, or a redirect: to the path cleaned of empty and dot segments, or with a slash at its end, when
-  // that is the path of a route. A path below a prefix is not redirected to its clean form but not found. Redirects are made of our own routes' text, and of the query only if that has none but harmless characters.
+  // A route, 404, 405 with Allow, or a redirect: to the path cleaned of empty and dot segments, or with a slash at its end,
+  // when that is the path of a route. A path below a prefix is not redirected to its clean form but not found. Redirects are
+  // made of our own routes' text, and of the query only if that has none but harmless characters.
   Decision Decide(const Request& request) const;
 
  private:
