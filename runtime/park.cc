@@ -36,6 +36,10 @@ bool Park(const ParkInfo& info, ParkCommit commit, void* argument) {
   return !core.unwinding();
 }
 
+void ParkInEarnest(const ParkInfo& info, ParkCommit commit, void* argument) {
+  Worker::Park(CurrentWorkerOnFiber(), info, commit, argument);
+}
+
 bool ParkAndUnlock(const ParkInfo& info, FutexLock& lock) {
   Worker& worker = CurrentWorkerOnFiber();
   SchedulerCore& core = worker.core();

@@ -51,6 +51,9 @@ using ParkCommit = bool (*)(ControlBlock& self, void* argument);
 // True: unparked. False: the scheduler is stopping; if it was stopping already, `commit` did not run.
 [[nodiscard]] bool Park(const ParkInfo& info, ParkCommit commit, void* argument);
 
+// Parks even while the scheduler stops: returns when unparked, or when the stopping thread comes round.
+void ParkInEarnest(const ParkInfo& info, ParkCommit commit, void* argument);
+
 // Parks, releasing `lock`, which the caller holds. It is released in any case.
 [[nodiscard]] bool ParkAndUnlock(const ParkInfo& info, FutexLock& lock);
 

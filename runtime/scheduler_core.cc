@@ -190,10 +190,16 @@ void SchedulerCore::UnwindFibers() {
     any = false;
     FiberPool::Instance().ForEachBlock([&](ControlBlock& fiber) {
       if (fiber.scheduler != this || fiber.state.Load().state() != FiberState::kWaiting) return true;
+      // What other fibers' destructors have closed completes first: a fiber that cancels its operation must not do so
+      // when the operation has completed and its socket is gone.
+      reactor_.poll();
+      run_queued();
+      if (fiber.scheduler != this || fiber.state.Load().state() != FiberState::kWaiting) return true;
       if (fiber.stop_requests >= kStopRequestLimit) return true;
       any = true;
       if (++fiber.stop_requests == kStopRequestLimit) {
-        std::fprintf(stderr, "fiberscope: fiber %llu catches every exception and waits again; its stack is abandoned\n",
+        std::fprintf(stderr, "fiberscope: fiber %llu waits again whenever it is told to end, or for an operation that cannot be "
+                     "cancelled; its stack is abandoned\n",
                      static_cast<unsigned long long>(fiber.fiber_id().value));
         return true;
       }

@@ -2,6 +2,8 @@
 
 #include <sched.h>
 
+#include <utility>
+
 #include "runtime/base/check.h"
 
 namespace fiberscope::internal {
@@ -54,6 +56,23 @@ bool Suspension::Wait(const ParkInfo& info) {
   // The scheduler stops. Whoever claimed has the result written before this thread, which alone runs fibers and the
   // reactor now, could get here; otherwise nobody ever may.
   return !Claim(token());
+}
+
+bool Suspension::WaitThroughStop(const ParkInfo& info, absl::FunctionRef<void()> cancel) {
+  waited_ = true;
+  const auto arrive = [](ControlBlock& self, void*) { return !Arrive(self); };
+  // Parked again: the fiber has arrived already. While the scheduler stops one thread runs the fibers and the reactor,
+  // so nobody completes between the look at the word and the park.
+  const auto stay = [](ControlBlock& self, void*) {
+    return self.suspend_word.load(std::memory_order_relaxed) % 4 == 1;
+  };
+  bool stopped = false;
+  for (ParkCommit commit = arrive;; commit = stay) {
+    ParkInEarnest(info, commit, nullptr);
+    // Acquire pairs with the completer's arrival.
+    if ((fiber_.suspend_word.load(std::memory_order_acquire) & kArrivals) == 2) return !stopped;
+    if (!std::exchange(stopped, true)) cancel();
+  }
 }
 
 bool Suspension::Complete(const Token& token, absl::FunctionRef<void(void* slot)> write) {

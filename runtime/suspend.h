@@ -7,10 +7,11 @@
 //   int result;
 //   suspension.Wait({.reason = WaitReason::kIo}, &result);
 //
-// One word in the control block decides: a generation that says which wait is meant, whether the right to complete it was
-// claimed, and how many of the two parties, the parked fiber and the completer, have arrived.
+// One word in the control block decides: a generation that says which wait is meant, whether the right to complete it
+// was claimed, and how many of the two parties, the parked fiber and the completer, have arrived.
 //
-//     bits 63..32  generation    counts this block's suspensions, so a token of an earlier one (or of an earlier fiber on the
+//     bits 63..32  generation    counts this block's suspensions, so a token of an earlier one (or of an earlier fiber
+//     on the
 //                                same block) claims nothing
 //     bit  2       claimed       by compare-and-swap; the winner may write the result, losers must not touch it
 //     bits 1..0    arrivals      the second to arrive makes the fiber runnable
@@ -18,7 +19,8 @@
 //     completer: claim; write the result; arrive.     fiber: park; arrive (in the commit of the park, park.h).
 //     The second arrival finds 1 and knows that the other party is done: the result is written and the fiber is parked.
 //
-// So the completion may come before, while or after the fiber parks; on any thread; and may lose against the scheduler's stop.
+// So the completion may come before, while or after the fiber parks; on any thread; and may lose against the
+// scheduler's stop.
 #ifndef FIBERSCOPE_RUNTIME_SUSPEND_H_
 #define FIBERSCOPE_RUNTIME_SUSPEND_H_
 
@@ -54,7 +56,14 @@ class Suspension {
   // Parks until completed; at once if it was. False: the scheduler stops, the result will never be written.
   [[nodiscard]] bool Wait(const ParkInfo& info);
 
-  // Any thread, any number of times: the first call of a generation runs `write(slot)` and wakes the fiber, and returns true.
+  // The same for an operation that uses the fiber's stack, which must not be unwound under it: parks until completed,
+  // whatever happens. When the scheduler stops, calls `cancel` once, which must make the operation complete soon, on
+  // the stopping thread. A fiber whose operation does not complete is never unwound. True: completed as usual. False:
+  // the scheduler stops.
+  [[nodiscard]] bool WaitThroughStop(const ParkInfo& info, absl::FunctionRef<void()> cancel);
+
+  // Any thread, any number of times: the first call of a generation runs `write(slot)` and wakes the fiber, and returns
+  // true.
   static bool Complete(const Token& token, absl::FunctionRef<void(void* slot)> write);
 
  private:

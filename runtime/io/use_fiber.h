@@ -4,22 +4,24 @@
 //   size_t bytes = socket.async_read_some(buffer, use_fiber[error]);   // error receives the outcome
 //   size_t bytes = socket.async_read_some(buffer, use_fiber);          // throws boost::system::system_error instead
 //
-// Returns what the operation completes with, the error_code left out: nothing, a value, or a std::tuple of several. Works with
-// every Asio and Beast operation. Operations whose first argument is a std::exception_ptr rethrow it.
+// Returns what the operation completes with, the error_code left out: nothing, a value, or a std::tuple of several.
+// Works with every Asio and Beast operation. Operations whose first argument is a std::exception_ptr rethrow it.
 //
-// While it waits the fiber is in state waiting, reason WaitReason::kIo. The operation's handler does nothing but write the
-// results into the fiber's frame and make it runnable; it runs wherever the reactor runs, so I/O objects shared by several
-// fibers need the protection that Asio asks for ("shared objects: unsafe").
+// While it waits the fiber is in state waiting, reason WaitReason::kIo. The operation's handler does nothing but write
+// the results into the fiber's frame and make it runnable; it runs wherever the reactor runs, so I/O objects shared by
+// several fibers need the protection that Asio asks for ("shared objects: unsafe").
 //
-// When the scheduler stops, the wait ends by unwinding the fiber (ForcedUnwind, runtime/park.h); the operation's completion,
-// if it still comes, goes nowhere.
+// When the scheduler stops, the operation is cancelled (its cancellation slot, all types), and when it has completed,
+// and so is done with the caller's buffers, the fiber is unwound (ForcedUnwind, runtime/park.h). A fiber whose
+// operation cannot be cancelled and does not complete is left as it is, its destructors do not run.
 //
 // Fiber-only. Parks the fiber. Cost beyond Asio's: one park, no allocation.
 #ifndef FIBERSCOPE_RUNTIME_IO_USE_FIBER_H_
 #define FIBERSCOPE_RUNTIME_IO_USE_FIBER_H_
 
 #include <boost/asio/async_result.hpp>
-#include <boost/asio/error.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
@@ -55,14 +57,17 @@ struct FiberResult {
 template <typename... Args>
 class FiberHandler {
  public:
-  // Where the reactor runs: within a completion there, that means at once. Intermediate handlers of composed operations run
-  // there too.
+  // Where the reactor runs: within a completion there, that means at once. Intermediate handlers of composed operations
+  // run there too.
   using executor_type = boost::asio::io_context::executor_type;
 
-  FiberHandler(Suspension::Token token, boost::asio::io_context& reactor)
-      : token_(token), executor_(reactor.get_executor()) {}
+  using cancellation_slot_type = boost::asio::cancellation_slot;
+
+  FiberHandler(Suspension::Token token, cancellation_slot_type slot, boost::asio::io_context& reactor)
+      : token_(token), slot_(slot), executor_(reactor.get_executor()) {}
 
   executor_type get_executor() const noexcept { return executor_; }
+  cancellation_slot_type get_cancellation_slot() const noexcept { return slot_; }
 
   template <typename... Actual>
   void operator()(Actual&&... actual) {
@@ -73,25 +78,13 @@ class FiberHandler {
 
  private:
   Suspension::Token token_;
+  cancellation_slot_type slot_;
   executor_type executor_;
 };
 
-// For a destructor that waits for I/O while its fiber is being unwound by a stopping scheduler: the operation completes with
-// the error that Asio gives when a context goes away.
-template <typename... Args>
-void CompleteAborted(FiberResult<Args...>& result) {
-  if constexpr (sizeof...(Args) > 0 && (std::is_default_constructible_v<Args> && ...)) {
-    auto& first = std::get<0>(result.values.emplace());
-    if constexpr (std::is_same_v<std::decay_t<decltype(first)>, boost::system::error_code>) {
-      first = boost::asio::error::operation_aborted;
-      return;
-    }
-  }
-  FIBERSCOPE_CHECK(false, "a destructor waits for an operation that cannot report that the scheduler has stopped");
-}
-
-// What the caller gets for a completion of void(Args...): the values without a leading error_code or exception_ptr. Spelt out,
-// because overload resolution within Asio asks for it with argument types that no body could be compiled for.
+// What the caller gets for a completion of void(Args...): the values without a leading error_code or exception_ptr.
+// Spelt out, because overload resolution within Asio asks for it with argument types that no body could be compiled
+// for.
 template <typename... Values>
 struct FiberValues {
   using type = std::tuple<Values...>;
@@ -153,16 +146,16 @@ class async_result<fiberscope::use_fiber_t, void(Args...)> {
       Initiation&& initiation, fiberscope::use_fiber_t token, InitiationArgs&&... arguments) {
     using Result = fiberscope::internal::FiberResult<std::decay_t<Args>...>;
     Result result;
+    cancellation_signal signal;
     fiberscope::internal::Suspension suspension;
     suspension.set_slot(&result);
-    std::forward<Initiation>(initiation)(
-        fiberscope::internal::FiberHandler<std::decay_t<Args>...>(suspension.token(),
-                                                                  fiberscope::internal::CurrentReactor()),
-        std::forward<InitiationArgs>(arguments)...);
-    if (!suspension.Wait({.reason = fiberscope::WaitReason::kIo})) {
-      fiberscope::internal::ThrowStopped();
-      fiberscope::internal::CompleteAborted(result);
-    }
+    std::forward<Initiation>(initiation)(fiberscope::internal::FiberHandler<std::decay_t<Args>...>(
+                                             suspension.token(), signal.slot(), fiberscope::internal::CurrentReactor()),
+                                         std::forward<InitiationArgs>(arguments)...);
+    const bool completed = suspension.WaitThroughStop({.reason = fiberscope::WaitReason::kIo},
+                                                      [&] { signal.emit(cancellation_type::all); });
+    // A destructor that waits for I/O while its fiber is being unwound goes on with what the operation said.
+    if (!completed) fiberscope::internal::ThrowStopped();
     return fiberscope::internal::UnwrapResult(token, *result.values);
   }
 };

@@ -71,8 +71,8 @@ TEST_P(FatalReportTest, AnExceptionIsReportedWithTypeTextFiberAndThrowSite) {
 }
 
 TEST_P(FatalReportTest, AnExceptionOfAnyTypeIsReportedWithItsType) {
-  EXPECT_DEATH(Run([] { ThrowSite(NotStandard()); }),
-               AllOf(ContainsRegex("panic: fiberscope::.*NotStandard\n"), HasSubstr("ThrowSite"), HasSubstr("\"culprit\"")));
+  EXPECT_DEATH(Run([] { ThrowSite(NotStandard()); }), AllOf(ContainsRegex("panic: fiberscope::.*NotStandard\n"),
+                                                            HasSubstr("ThrowSite"), HasSubstr("\"culprit\"")));
   EXPECT_DEATH(Run([] { ThrowSite(7); }), HasSubstr("panic: int\n"));
 }
 
@@ -94,8 +94,9 @@ TEST_P(FatalReportTest, AnEndlessTextIsCut) {
 }
 
 TEST_P(FatalReportTest, AWhatThatFailsDoesNotHideTheReport) {
-  EXPECT_DEATH(Run([] { ThrowSite(ThrowsInWhat()); }),
-               AllOf(ContainsRegex("panic: fiberscope::.*ThrowsInWhat: \\(what\\(\\) threw\\)\n"), HasSubstr("ThrowSite")));
+  EXPECT_DEATH(
+      Run([] { ThrowSite(ThrowsInWhat()); }),
+      AllOf(ContainsRegex("panic: fiberscope::.*ThrowsInWhat: \\(what\\(\\) threw\\)\n"), HasSubstr("ThrowSite")));
   EXPECT_DEATH(Run([] { ThrowSite(SaysNull()); }),
                AllOf(ContainsRegex("panic: fiberscope::.*SaysNull"), HasSubstr("ThrowSite")));
 }
@@ -117,11 +118,12 @@ TEST_P(FatalReportTest, AnExceptionOnAPlainThreadDoesNotClaimToBeAFiber) {
         scheduler();
         std::thread([] { ThrowSite(std::runtime_error("plain")); }).join();
       },
-      AllOf(HasSubstr("panic: std::runtime_error: plain\n"), Not(ContainsRegex("fiber [0-9]+")), Not(HasSubstr("created by"))));
+      AllOf(HasSubstr("panic: std::runtime_error: plain\n"), Not(ContainsRegex("fiber [0-9]+")),
+            Not(HasSubstr("created by"))));
 }
 
-// Goal: two that fail at the same time do not cut each other's report off. Method: the first one's what() waits until the second has thrown
-// and has had ample opportunity to end the process.
+// Goal: two that fail at the same time do not cut each other's report off. Method: the first one's what() waits until
+// the second has thrown and has had ample opportunity to end the process.
 std::atomic<bool> g_first_reports{false};
 std::atomic<bool> g_second_throws{false};
 struct SlowToSay : std::exception {
@@ -191,14 +193,14 @@ TEST_P(FatalReportTest, AStackOverflowOfAPlainThreadDoesNotClaimToBeAFiber) {
 }
 
 TEST_P(FatalReportTest, AWildWriteIntoAnotherFibersGuardPageIsNotThatFibersOverflow) {
-  EXPECT_DEATH(
-      Run([] {
-        volatile char local = 0;
-        internal::ControlBlock* const self = internal::FiberPool::Instance().BlockOfStack(reinterpret_cast<uintptr_t>(&local));
-        const uintptr_t guard = self->stack().low - 8;
-        Spawn([guard] { *reinterpret_cast<volatile char*>(guard) = 1; }).Join();
-      }),
-      Not(HasSubstr("fatal error: stack overflow")));
+  EXPECT_DEATH(Run([] {
+                 volatile char local = 0;
+                 internal::ControlBlock* const self =
+                     internal::FiberPool::Instance().BlockOfStack(reinterpret_cast<uintptr_t>(&local));
+                 const uintptr_t guard = self->stack().low - 8;
+                 Spawn([guard] { *reinterpret_cast<volatile char*>(guard) = 1; }).Join();
+               }),
+               Not(HasSubstr("fatal error: stack overflow")));
 }
 
 TEST_P(FatalReportTest, AnOverflowOfAStackWithoutGuardIsFoundWhenTheFiberEnds) {

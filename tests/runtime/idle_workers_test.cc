@@ -132,9 +132,9 @@ TEST_F(IdleWorkersTest, WakeAllWakesAll) {
   EXPECT_TRUE(idle_.StopSpinning());
 }
 
-// Goal: no wake-up is lost. Method: a model of the worker loop, with a counter in place of the run queues; producers add items one at a
-// time and, half of the time, wait until everything is consumed before they go on, so that workers go to sleep all the time. A lost
-// wake-up leaves an item behind with everybody asleep: the test then never ends.
+// Goal: no wake-up is lost. Method: a model of the worker loop, with a counter in place of the run queues; producers
+// add items one at a time and, half of the time, wait until everything is consumed before they go on, so that workers
+// go to sleep all the time. A lost wake-up leaves an item behind with everybody asleep: the test then never ends.
 struct Model {
   FakeReactor reactor;
   IdleWorkers idle{&FakeReactor::Interrupt, &reactor};

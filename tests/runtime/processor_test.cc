@@ -106,8 +106,8 @@ TEST(ProcessorTest, ThievesTakeHalfTheQueueAndTheSlotOnlyWhenAsked) {
 
 class ProcessorStressTest : public ::testing::TestWithParam<uint32_t> {};
 
-// Goal: the queue, its slot and the overflow together lose and double nothing. Method: an owner pushes at the back and in front and pops,
-// thieves take from both; every block counts how often it came out.
+// Goal: the queue, its slot and the overflow together lose and double nothing. Method: an owner pushes at the back and
+// in front and pops, thieves take from both; every block counts how often it came out.
 TEST_P(ProcessorStressTest, EveryFiberComesOutExactlyOnce) {
   constexpr size_t kFibers = 20'000;
   std::vector<ControlBlock> fibers(kFibers);

@@ -74,8 +74,9 @@ TEST_P(RegistryTest, FibersOfAllSchedulersAppear) {
   StopScheduler();
 }
 
-// Goal: a fiber that lives during the whole listing is in it exactly once, one that ended before it is not, and no id comes twice, while
-// blocks are used again and again. Method: a crowd that stays, surrounded by churn of fibers that live for one turn.
+// Goal: a fiber that lives during the whole listing is in it exactly once, one that ended before it is not, and no id
+// comes twice, while blocks are used again and again. Method: a crowd that stays, surrounded by churn of fibers that
+// live for one turn.
 TEST_P(RegistryTest, EveryFiberThatStaysIsListedExactlyOnceUnderChurn) {
 #ifdef FIBERSCOPE_TSAN  // a listing tries a restless fiber a hundred times over, each time fifty times slower
   constexpr int kStaying = 60;
@@ -154,7 +155,8 @@ TEST_P(RegistryTest, ASnapshotSaysWhoTheFiberIs) {
     EXPECT_EQ(snapshot.labels[0], (Label{"a", "1"}));
     EXPECT_EQ(snapshot.labels[1], (Label{"route", "/orders"}));
     EXPECT_EQ(snapshot.entry_pc, reinterpret_cast<uintptr_t>(&WaitsForOrders));
-    EXPECT_NE(NameOf(snapshot.creator_pc - 1).find("SpawnsTheWaiter"), std::string::npos) << NameOf(snapshot.creator_pc);
+    EXPECT_NE(NameOf(snapshot.creator_pc - 1).find("SpawnsTheWaiter"), std::string::npos)
+        << NameOf(snapshot.creator_pc);
   }));
   orders.Close();
   StopScheduler();
@@ -202,7 +204,8 @@ TEST_P(RegistryTest, EachWaitHasItsReason) {
     AwaitState(fiber, FiberState::kWaiting);
     EXPECT_TRUE(WithSnapshot(fiber.id(), [&](const FiberSnapshot& snapshot) {
       EXPECT_EQ(snapshot.wait_reason, reason) << WaitReasonName(snapshot.wait_reason);
-      EXPECT_EQ(snapshot.wait_owner, reason == WaitReason::kMutexLock || reason == WaitReason::kJoin ? holder.id() : FiberId());
+      EXPECT_EQ(snapshot.wait_owner,
+                reason == WaitReason::kMutexLock || reason == WaitReason::kJoin ? holder.id() : FiberId());
     })) << WaitReasonName(reason);
   }
   empty.Close();
@@ -297,14 +300,14 @@ TEST_P(RegistryTest, TheStackOfAParkedFiberIsTheOneTheFiberSawItself) {
     SCOPED_TRACE(depth);
     Channel<int> channel;
     Recursion recursion{channel, {}};
-    const Fiber fiber = scheduler().Spawn([&] { EXPECT_EQ(Descend(recursion, depth), depth); }, {.stack_bytes = 256 << 10});
+    const Fiber fiber =
+        scheduler().Spawn([&] { EXPECT_EQ(Descend(recursion, depth), depth); }, {.stack_bytes = 256 << 10});
     AwaitState(fiber, FiberState::kWaiting);
     EXPECT_TRUE(WithSnapshot(fiber.id(), [&](const FiberSnapshot& snapshot) {
       EXPECT_TRUE(snapshot.stack_available);
       EXPECT_FALSE(snapshot.stack_truncated);
       const std::vector<uintptr_t> expected(recursion.returns.rbegin(), recursion.returns.rend());
-      const auto found =
-          std::search(snapshot.stack.begin(), snapshot.stack.end(), expected.begin(), expected.end());
+      const auto found = std::search(snapshot.stack.begin(), snapshot.stack.end(), expected.begin(), expected.end());
       EXPECT_NE(found, snapshot.stack.end());
     }));
     EXPECT_TRUE(([&] {
@@ -322,8 +325,8 @@ TEST_P(RegistryTest, TheStackOfAParkedFiberIsTheOneTheFiberSawItself) {
 
 // ---- Storms
 
-// Goal: a snapshot never mixes two fibers or two moments. Method: every fiber's name, label and stack say the same number; threads list
-// them all while they are born, park, wake, yield and end on blocks used over and over.
+// Goal: a snapshot never mixes two fibers or two moments. Method: every fiber's name, label and stack say the same
+// number; threads list them all while they are born, park, wake, yield and end on blocks used over and over.
 __attribute__((noinline, noipa)) void ParkEven(Channel<int>& channel) {
   channel.Receive();
   asm volatile("");

@@ -154,8 +154,9 @@ TEST_P(SchedulerTest, AnExceptionCaughtInsideAFiberStaysThere) {
   EXPECT_EQ(what, "inside");
 }
 
-// Goal: the C++ runtime's stack of caught exceptions is per fiber, not per thread. Method: two fibers park inside catch blocks
-// in turns, so that on one worker their handlers would end in the wrong order, and on several they change threads.
+// Goal: the C++ runtime's stack of caught exceptions is per fiber, not per thread. Method: two fibers park inside catch
+// blocks in turns, so that on one worker their handlers would end in the wrong order, and on several they change
+// threads.
 TEST_P(SchedulerTest, AFiberMayParkInsideCatchAndGoOnOnAnotherThread) {
   constexpr int kFibers = 20;
   constexpr int kRounds = 50;
@@ -450,8 +451,9 @@ TEST_P(SchedulerTest, AFiberThatSwallowsTheUnwindingIsAskedAgain) {
   EXPECT_EQ(swallowed, 5);
 }
 
-// Goal: what a fiber lends to its children stays alive while they are unwound. Method: chains of fibers, each of which joins its child in a
-// destructor and has lent it a local; parents are unwound before and after their children, whatever their blocks' order.
+// Goal: what a fiber lends to its children stays alive while they are unwound. Method: chains of fibers, each of which
+// joins its child in a destructor and has lent it a local; parents are unwound before and after their children,
+// whatever their blocks' order.
 TEST_P(SchedulerTest, ADestructorThatJoinsWaitsForTheChildEvenWhileTheSchedulerStops) {
   constexpr int kChains = 20;
   constexpr int kDepth = 5;

@@ -1,13 +1,14 @@
 // Goal: whatever fibers do to each other, nothing is lost, doubled, torn or left, on any number of processors.
 //
-// Method: rounds, each with a scheduler of its own. Run queues of two slots overflow and are robbed all the time. Every fiber draws its
-// actions from a generator seeded with the round and its number: yield, sleep, spawn, join a child, pass values through channels, ask a
-// service and wait for the answer, count under mutexes. Plain threads spawn fibers and send values as well, and another one lists all
-// fibers. All blocking actions come to an end by construction: somebody drains every channel, fibers join only their own children, and no
-// fiber holds two mutexes. Some rounds are stopped half-way instead; then everything must be unwound.
+// Method: rounds, each with a scheduler of its own. Run queues of two slots overflow and are robbed all the time. Every
+// fiber draws its actions from a generator seeded with the round and its number: yield, sleep, spawn, join a child,
+// pass values through channels, ask a service and wait for the answer, count under mutexes. Plain threads spawn fibers
+// and send values as well, and another one lists all fibers. All blocking actions come to an end by construction:
+// somebody drains every channel, fibers join only their own children, and no fiber holds two mutexes. Some rounds are
+// stopped half-way instead; then everything must be unwound.
 //
-//   bazel test //tests/runtime:stress_test --test_arg=--seed=123      one particular run, as far as the machine's timing allows
-//   bazel test //tests/runtime:stress_soak_test                        the same body for longer
+//   bazel test //tests/runtime:stress_test --test_arg=--seed=123      one particular run, as far as the machine's
+//   timing allows bazel test //tests/runtime:stress_soak_test                        the same body for longer
 #include <sched.h>
 
 #include <algorithm>
@@ -33,10 +34,10 @@
 namespace fiberscope {
 namespace {
 
-uint64_t g_seed = 0;   // 0: of the clock
+uint64_t g_seed = 0;  // 0: of the clock
 int g_rounds = 12;
-int g_fibers = 1500;   // per round; ThreadSanitizer of gcc 12 ends at 8,128 alive
-int g_steps = 12;      // per fiber
+int g_fibers = 1500;  // per round; ThreadSanitizer of gcc 12 ends at 8,128 alive
+int g_steps = 12;     // per fiber
 
 constexpr int kChannels = 4;
 constexpr int kMutexes = 3;
@@ -52,7 +53,8 @@ uint64_t Answer(uint64_t value) { return value * 0x9e3779b97f4a7c15u + 1; }
 class World {
  public:
   World(Scheduler& scheduler, uint64_t seed) : scheduler_(scheduler), seed_(seed) {
-    for (int i = 0; i < kChannels; ++i) channels_.push_back(std::make_unique<Channel<uint64_t>>(static_cast<size_t>(i)));
+    for (int i = 0; i < kChannels; ++i)
+      channels_.push_back(std::make_unique<Channel<uint64_t>>(static_cast<size_t>(i)));
   }
 
   // Fibers that serve the others, until their channels are closed.
@@ -135,22 +137,34 @@ class World {
   void Act(std::minstd_rand& random, std::vector<Fiber>& children) {
     switch (random() % 10) {
       case 0:
-      case 1: this_fiber::Yield(); break;
-      case 2: this_fiber::SleepFor(std::chrono::microseconds(random() % 200)); break;
+      case 1:
+        this_fiber::Yield();
+        break;
+      case 2:
+        this_fiber::SleepFor(std::chrono::microseconds(random() % 200));
+        break;
       case 3:
-      case 4: SpawnOne(&children); break;
+      case 4:
+        SpawnOne(&children);
+        break;
       case 5:
         if (children.empty()) break;
         children.back().Join();
         EXPECT_EQ(children.back().state(), FiberState::kDead);
         children.pop_back();
         break;
-      case 6: Send(random); break;
+      case 6:
+        Send(random);
+        break;
       case 7:
         if (const std::optional<uint64_t> value = channels_[random() % kChannels]->TryReceive()) received_ += *value;
         break;
-      case 8: Ask(random); break;
-      case 9: Count(random); break;
+      case 8:
+        Ask(random);
+        break;
+      case 9:
+        Count(random);
+        break;
     }
   }
 
@@ -300,8 +314,8 @@ int main(int argc, char** argv) {
     }
   }
   if (g_seed == 0) g_seed = static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-  std::printf("--seed=%llu --rounds=%d --fibers=%d --steps=%d\n", static_cast<unsigned long long>(g_seed), g_rounds, g_fibers,
-              g_steps);
+  std::printf("--seed=%llu --rounds=%d --fibers=%d --steps=%d\n", static_cast<unsigned long long>(g_seed), g_rounds,
+              g_fibers, g_steps);
   std::fflush(stdout);
   return RUN_ALL_TESTS();
 }

@@ -140,8 +140,9 @@ TEST_P(MutexTest, AMutexWithoutContentionNeedsNoIdentity) {
   });
 }
 
-// Goal: a destructor that locks while its fiber is being unwound does no harm. Method: the holder is parked with the mutex held and is
-// unwound after or before the other one, whose destructor finds it held; both orders come up because both fibers do the same.
+// Goal: a destructor that locks while its fiber is being unwound does no harm. Method: the holder is parked with the
+// mutex held and is unwound after or before the other one, whose destructor finds it held; both orders come up because
+// both fibers do the same.
 TEST_P(MutexTest, DestructorsMayLockWhileTheSchedulerStops) {
   Mutex mutex;
   Channel<int> never;
@@ -197,12 +198,11 @@ TEST_P(MutexTest, MisuseEndsTheProcess) {
         RunInFiber([&] { mutex.unlock(); });
       },
       "unlocks mutex \\(unnamed\\), which fiber 0 holds");
-  EXPECT_DEATH(
-      RunInFiber([&] {
-        Mutex mutex("stock");
-        mutex.lock();
-      }),
-      "mutex \\(stock\\) destroyed while fiber [0-9]+ holds it");
+  EXPECT_DEATH(RunInFiber([&] {
+                 Mutex mutex("stock");
+                 mutex.lock();
+               }),
+               "mutex \\(stock\\) destroyed while fiber [0-9]+ holds it");
   EXPECT_DEATH(
       {
         Mutex mutex;
