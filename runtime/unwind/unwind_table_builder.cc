@@ -200,6 +200,7 @@ uint16_t UnwindTableBuilder::Intern(const FrameRule& rule) {
 std::unique_ptr<const RuleIndex> UnwindTableBuilder::Finish() {
   RuleIndex& index = *index_;
   index.expressions = expressions_.bytes();
+  index.complete_rules.shrink_to_fit();  // before Digest, which keeps the address of each
   index.rules.reserve(index.complete_rules.size());
   for (FrameRule& rule : index.complete_rules) {
     rule.expressions = index.expressions.data();
@@ -210,7 +211,6 @@ std::unique_ptr<const RuleIndex> UnwindTableBuilder::Finish() {
   index.pages.shrink_to_fit();
   index.row_offsets.shrink_to_fit();
   index.row_rules.shrink_to_fit();
-  index.complete_rules.shrink_to_fit();
   return std::move(index_);
 }
 
