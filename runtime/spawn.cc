@@ -86,7 +86,8 @@ Fiber StartFiber(SchedulerCore& core, const SpawnSlot& slot, void (*run)(void*, 
   Labels labels = request.labels != nullptr ? *request.labels
                   : parent != nullptr       ? Labels::Share(parent->labels.load(std::memory_order_relaxed))
                                             : Labels();
-  block.labels.store(std::move(labels).Release(), std::memory_order_relaxed);
+  // Release pairs with the acquire in the registry, which may come by with the id of the last fiber in hand.
+  block.labels.store(std::move(labels).Release(), std::memory_order_release);
   block.run = run;
   block.callable = slot.callable;
   block.exceptions = {};
