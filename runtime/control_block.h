@@ -32,6 +32,7 @@ namespace fiberscope {
 namespace internal {
 
 class SchedulerCore;
+class Worker;
 
 // The part of the C++ runtime's per-thread state that belongs to the fiber: which exceptions are being handled and how
 // many are in flight. Layout: Itanium C++ ABI, "Exception Handling", section 2.2.2, __cxa_eh_globals.
@@ -54,17 +55,18 @@ class AtomicName {
 
 struct alignas(64) ControlBlock {
   // -- Touched by every switch.
+  // While the fiber is in kBlocking, saved_sp points at a Registers instead (blocking.h).
   SwitchTarget context;
   AtomicStateWord state;
-  ControlBlock* next = nullptr;              // link of the one list the block is in: inject queue or free list
-  ExceptionState exceptions;                 // while not running
-  std::atomic<int64_t> wait_start_ns{0};     // wait: CoarseNowNs() at park
-  SchedulerCore* scheduler = nullptr;            // set before kNew, unchanged until kDead
+  ControlBlock* next = nullptr;            // link of the one list the block is in: inject queue, free list ...
+  void* caught_exceptions = nullptr;       // while not running: the fiber's ExceptionState
+  unsigned int uncaught_exceptions = 0;    // the same
   std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // wait
-  StackClass stack_class = StackClass::k64KiB;             // for ever
-  bool stack_guarded = true;                               // for ever
-  uint32_t stack_slot = 0;                                 // for ever
-  uint32_t stack_bytes = 0;                                // for ever
+  std::atomic<bool> locked_to_thread{false};               // only `locked_worker` may run it (thread_lock.h)
+  // Accounting, in TickNowNs(). One writer at a time: the owner of the state word.
+  std::atomic<int64_t> since_ns{0};     // since when it has been running, runnable, waiting or blocking
+  std::atomic<int64_t> run_ns{0};       // in slices that are over
+  std::atomic<int64_t> runnable_ns{0};  // in waits for a processor that are over
 
   // -- Identity.
   std::atomic<uint64_t> id{0};
@@ -89,6 +91,16 @@ struct alignas(64) ControlBlock {
   void* callable = nullptr;  // lies at the top of the stack
   uintptr_t stack_high = 0;  // for ever
   AtomicName name;
+  StackClass stack_class = StackClass::k64KiB;  // for ever
+  bool stack_guarded = true;                    // for ever
+  uint32_t stack_slot = 0;                      // for ever
+  uint32_t stack_bytes = 0;                     // for ever
+
+  // -- The rest.
+  SchedulerCore* scheduler = nullptr;          // set before kNew, unchanged until kDead
+  Worker* locked_worker = nullptr;             // meaningful while locked_to_thread
+  std::atomic<uint64_t> first_sequence{0};     // of the state word when the fiber was spawned
+  std::atomic<uint32_t> parks{0};              // one writer: the fiber's worker
 
   FiberId fiber_id() const { return {id.load(std::memory_order_relaxed)}; }
   StackBounds stack() const { return {stack_high - stack_bytes, stack_high}; }

@@ -89,7 +89,8 @@ Fiber StartFiber(SchedulerCore& core, const SpawnSlot& slot, void (*run)(void*, 
   block.labels.store(std::move(labels).Release(), std::memory_order_relaxed);
   block.run = run;
   block.callable = slot.callable;
-  block.exceptions = {};
+  block.caught_exceptions = nullptr;
+  block.uncaught_exceptions = 0;
   block.stop_requests = 0;
   const FiberId id{NextId()};
   block.id.store(id.value, std::memory_order_release);

@@ -41,6 +41,8 @@ const char* GoroutineState(FiberState state, WaitReason reason) {
       return "running";
     case FiberState::kWaiting:
       return WaitingState(reason);
+    case FiberState::kBlocking:
+      return "syscall";
   }
   return "???";
 }

@@ -23,6 +23,7 @@ TEST(GoroutineState, SpellsEveryState) {
   EXPECT_STREQ(GoroutineState(FiberState::kNew, WaitReason::kNone), "idle");
   EXPECT_STREQ(GoroutineState(FiberState::kRunnable, WaitReason::kNone), "runnable");
   EXPECT_STREQ(GoroutineState(FiberState::kRunning, WaitReason::kNone), "running");
+  EXPECT_STREQ(GoroutineState(FiberState::kBlocking, WaitReason::kNone), "syscall");
   EXPECT_STREQ(GoroutineState(FiberState::kRunning, WaitReason::kSleep), "running") << "a reason counts while waiting";
 }
 
