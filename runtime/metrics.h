@@ -59,6 +59,7 @@ struct ProcessorMetrics {
   ProcessorState state = ProcessorState::kIdle;
   uint64_t queued = 0;         // fibers in its run queue, the one to run next included
   uint64_t switches = 0;       // to a fiber
+  uint64_t idle_yields = 0;    // that found nobody else to run, and were no switch
   uint64_t steals_tried = 0;   // rounds over the other processors' queues
   uint64_t steals = 0;         // that brought at least one fiber
   uint64_t overflows = 0;      // times half of a full run queue went to the shared one
@@ -104,6 +105,7 @@ struct SchedulerMetrics {
   uint64_t workers = 0;         // threads that run fibers, asleep or not; the monitor is not one
   uint64_t worker_failures = 0;  // threads that could not be made
   uint64_t monitor_ticks = 0;
+  bool monitor_asleep = false;   // until something runs again
 
   std::vector<ProcessorMetrics> processors;
 };

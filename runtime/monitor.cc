@@ -49,8 +49,9 @@ void PrintStall(const StallReport& report) {
 
 }  // namespace
 
-Monitor::Monitor(SchedulerCore& core, StallHandler on_stall)
+Monitor::Monitor(SchedulerCore& core, std::chrono::nanoseconds stall_after, StallHandler on_stall)
     : core_(core),
+      stall_after_ns_(stall_after.count()),
       on_stall_(on_stall ? std::move(on_stall) : StallHandler(PrintStall)),
       last_report_ns_(MonotonicNowNs() - kReportIntervalNs) {
   watched_.resize(SchedulerCore::kMaxProcessorObjects);
@@ -85,8 +86,11 @@ void Monitor::Run() {
     const uint32_t seen = wake_word_.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_acquire)) return;
     if (worker_wanted_.exchange(false, std::memory_order_seq_cst)) core_.TryStartWorker();
-    if (core_.nothing_to_watch()) {
-      FutexWait(wake_word_, seen);
+    // A stall that has ended must be seen to have, or what was lent for it stays.
+    if (lent_ == 0 && core_.nothing_to_watch()) {
+      asleep_.store(true, std::memory_order_relaxed);
+      while (wake_word_.load(std::memory_order_acquire) == seen) FutexWait(wake_word_, seen);
+      asleep_.store(false, std::memory_order_relaxed);
     } else {
       FutexWaitFor(wake_word_, seen, std::chrono::nanoseconds(delay_ns));
     }
@@ -125,7 +129,7 @@ bool Monitor::LookAt(Processor& processor, Watched& watched, int64_t now_ns) {
       const uint64_t progress = ProgressOf(processor);
       const Worker* const worker = processor.worker();
       const bool on_fiber = worker != nullptr && worker->current() != nullptr;
-      switch (watch.LookAtSlice(progress, on_fiber, now_ns)) {
+      switch (watch.LookAtSlice(progress, on_fiber, stall_after_ns_, now_ns)) {
         case ProcessorWatch::Finding::kNothing:
           if (watch.stalled()) LendInPlaceOf(watched);
           return false;
@@ -173,11 +177,15 @@ void Monitor::OnStall(Processor& processor, Watched& watched, uint64_t progress,
 
 void Monitor::LendInPlaceOf(Watched& watched) {
   // While a processor is idle there is nothing that the stalled one keeps from running.
-  if (!watched.lent && core_.idle().idle_processors() == 0) watched.lent = core_.Lend(watched.kind);
+  if (watched.lent || core_.idle().idle_processors() != 0 || !core_.Lend(watched.kind)) return;
+  watched.lent = true;
+  ++lent_;
 }
 
 void Monitor::EndStall(Watched& watched) {
-  if (std::exchange(watched.lent, false)) core_.EndLend(watched.kind);
+  if (!std::exchange(watched.lent, false)) return;
+  --lent_;
+  core_.EndLend(watched.kind);
 }
 
 }  // namespace fiberscope::internal

@@ -13,6 +13,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -30,7 +31,7 @@ class Worker;
 class Monitor {
  public:
   // `on_stall` may be empty: then a line goes to standard error. Throws std::system_error when there is no thread.
-  Monitor(SchedulerCore& core, StallHandler on_stall);
+  Monitor(SchedulerCore& core, std::chrono::nanoseconds stall_after, StallHandler on_stall);
   ~Monitor();  // Stop()
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;
@@ -51,6 +52,8 @@ class Monitor {
     std::atomic<uint64_t> stalls_computing{0};
   };
   const Counts& counts() const { return counts_; }
+  // Until Wake(): all processors are idle, and nothing is queued.
+  bool asleep() const { return asleep_.load(std::memory_order_relaxed); }
 
  private:
   static constexpr int64_t kShortestNs = 20'000;
@@ -71,13 +74,16 @@ class Monitor {
   void EndStall(Watched& watched);
 
   SchedulerCore& core_;
+  const int64_t stall_after_ns_;
   const StallHandler on_stall_;
   std::vector<Watched> watched_;  // by processor index; the monitor's own
+  uint32_t lent_ = 0;  // of watched_
   int64_t last_report_ns_;
   uint64_t suppressed_ = 0;
   Counts counts_;
   std::atomic<uint32_t> wake_word_{0};  // a futex
   std::atomic<bool> worker_wanted_{false};
+  std::atomic<bool> asleep_{false};
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };

@@ -32,6 +32,7 @@ ProcessorMetrics Processor::Metrics() const {
   metrics.state = status_.state();
   metrics.queued = queue_length();
   metrics.switches = read(counters_.switches);
+  metrics.idle_yields = read(counters_.idle_yields);
   metrics.steals_tried = read(counters_.steals_tried);
   metrics.steals = read(counters_.steals);
   metrics.overflows = read(counters_.overflows);

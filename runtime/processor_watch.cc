@@ -13,7 +13,8 @@ bool ProcessorWatch::ShouldRetake(BlockingTicket ticket, bool needed, int64_t no
   return needed || now_ns - ticket_since_ns_ >= kPatienceNs;
 }
 
-ProcessorWatch::Finding ProcessorWatch::LookAtSlice(uint64_t progress, bool on_fiber, int64_t now_ns) {
+ProcessorWatch::Finding ProcessorWatch::LookAtSlice(uint64_t progress, bool on_fiber, int64_t stall_after_ns,
+                                                    int64_t now_ns) {
   if (!on_fiber) return Forget() ? Finding::kStallEnded : Finding::kNothing;
   if (!watching_ || progress != progress_) {
     const bool ended = Forget();
@@ -22,7 +23,7 @@ ProcessorWatch::Finding ProcessorWatch::LookAtSlice(uint64_t progress, bool on_f
     slice_since_ns_ = now_ns;
     return ended ? Finding::kStallEnded : Finding::kNothing;
   }
-  if (stalled_ || now_ns - slice_since_ns_ < kStallNs) return Finding::kNothing;
+  if (stalled_ || now_ns - slice_since_ns_ < stall_after_ns) return Finding::kNothing;
   stalled_ = true;
   return Finding::kStalled;
 }

@@ -13,8 +13,7 @@ namespace fiberscope::internal {
 
 class ProcessorWatch {
  public:
-  // As Go's sysmon (runtime/proc.go, retake and forcePreemptNS).
-  static constexpr int64_t kStallNs = 10'000'000;
+  // As Go's sysmon (runtime/proc.go, retake).
   static constexpr int64_t kPatienceNs = 10'000'000;
 
   // A processor in a blocking call. `needed`: fibers are queued at it, or no processor is idle and nobody looks for work.
@@ -25,10 +24,10 @@ class ProcessorWatch {
   // A processor that runs. `progress` differs whenever the fiber on it has let go in between; `on_fiber`: one is on it.
   enum class Finding {
     kNothing,
-    kStalled,     // the same slice has been running for kStallNs: said once
+    kStalled,     // the same slice has been running for `stall_after_ns`: said once
     kStallEnded,  // the one that was found stalled has let go
   };
-  Finding LookAtSlice(uint64_t progress, bool on_fiber, int64_t now_ns);
+  Finding LookAtSlice(uint64_t progress, bool on_fiber, int64_t stall_after_ns, int64_t now_ns);
 
   // A processor in any other state. True: the one that was found stalled has let go.
   bool Forget();

@@ -41,10 +41,14 @@ internal::SchedulerCore::Options Checked(const SchedulerOptions& options) {
     throw std::invalid_argument(absl::StrFormat(
         "SchedulerOptions::run_queue_slots is %d; it must be a power of two, at least 2", options.run_queue_slots));
   }
+  if (options.stall_after <= std::chrono::nanoseconds(0)) {
+    throw std::invalid_argument("SchedulerOptions::stall_after must be positive");
+  }
   return {.processors = processors,
           .max_workers = static_cast<uint32_t>(options.max_workers),
           .run_queue_capacity = options.run_queue_slots,
           .name = options.name,
+          .stall_after = options.stall_after,
           .on_stall = options.on_stall};
 }
 

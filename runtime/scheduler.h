@@ -47,11 +47,15 @@ struct SchedulerOptions {
   // How many fibers run at the same time, each on a worker thread. 0: as many as there are CPUs this process may use.
   int processors = 0;
   // Worker threads at most. One per processor is there from the start; more come when calls block, stay, and are used again.
-  // When there are as many as allowed, and all of them block, fibers wait until one comes back.
+  // When there are as many as allowed, and all of them block or are locked to fibers that wait, nothing runs until one of them
+  // comes back.
   int max_workers = 10'000;
   // Threads are called "<name>-w<number>" and "<name>-mon"; the kernel keeps 15 characters.
   std::string name = "fiber";
-  // Told of fibers that keep their worker to themselves for more than 10 ms; empty: a line on standard error (stall_report.h).
+  // A fiber that runs for so long without letting go of its worker is stalled: another processor is lent in its place, so for a
+  // while one more fiber may run than there are processors. nanoseconds::max() turns that off.
+  std::chrono::nanoseconds stall_after = std::chrono::milliseconds(10);
+  // Told of stalled fibers; empty: a line on standard error (stall_report.h).
   StallHandler on_stall = {};
   // Slots of a processor's run queue, a power of two; more fibers overflow to a shared queue. Small ones are for tests.
   uint32_t run_queue_slots = 256;

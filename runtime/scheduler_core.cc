@@ -38,7 +38,7 @@ SchedulerCore::SchedulerCore(const Options& options)
              .wake_monitor = [](void* core) { static_cast<SchedulerCore*>(core)->monitor_->Wake(); }}),
       wanted_(options.processors) {
   try {
-    monitor_ = std::make_unique<Monitor>(*this, options.on_stall);
+    monitor_ = std::make_unique<Monitor>(*this, options.stall_after, options.on_stall);
   } catch (const std::system_error& error) {
     ThrowNoThread(error, "the scheduler's monitor thread");
   }
@@ -319,6 +319,7 @@ SchedulerMetrics SchedulerCore::Metrics() {
   sum.stalls_blocked = read(monitor_->counts().stalls_blocked);
   sum.stalls_computing = read(monitor_->counts().stalls_computing);
   sum.monitor_ticks = read(monitor_->counts().ticks);
+  sum.monitor_asleep = monitor_->asleep();
   sum.worker_failures = read(worker_failures_);
   {
     std::lock_guard lock(processors_mutex_);

@@ -44,6 +44,7 @@ class SchedulerCore {
     uint32_t max_workers = 10'000;
     uint32_t run_queue_capacity = 256;
     std::string name;
+    std::chrono::nanoseconds stall_after = std::chrono::milliseconds(10);
     StallHandler on_stall;
   };
 

@@ -5,6 +5,9 @@
 //   thread_local_library_state = ...;
 //   channel.Receive();            // parks; afterwards still on the same thread
 //
+// The thread counts as one of SchedulerOptions::max_workers. When all of them are locked and none of their fibers can run, nothing
+// can; leave some.
+//
 // Locks nest; the last one to go releases the thread. A plain thread is its own: there it does nothing.
 //
 // The price: whenever the fiber waits its thread sleeps with it, and each wake-up hands a processor from one thread to another

@@ -1,0 +1,279 @@
+// What the runtime counts: per fiber, per processor, per scheduler.
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "runtime/atomic_histogram.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/tick_clock.h"
+#include "runtime/metrics.h"
+#include "runtime/sync/channel.h"
+#include "runtime/sync/wait_group.h"
+#include "tests/testing/runtime_test.h"
+
+namespace fiberscope {
+namespace {
+
+TEST(TickClockTest, FollowsTheKernelsClock) {
+  CalibrateTickClock();
+  const int64_t ticks = TickNowNs();
+  const int64_t kernel = MonotonicNowNs();
+  int64_t kernel_later;
+  do {
+    kernel_later = MonotonicNowNs();
+  } while (kernel_later - kernel < 20'000'000);
+  const int64_t elapsed = TickNowNs() - ticks;
+  // Both ends may be interrupted, which makes it longer; shorter it can be by the calibration's error only.
+  EXPECT_GT(elapsed, (kernel_later - kernel) - (kernel_later - kernel) / 1000);
+}
+
+TEST(TickClockTest, NeverGoesBackOnOneThread) {
+  CalibrateTickClock();
+  int64_t last = TickNowNs();
+  for (int i = 0; i < 100'000; ++i) {
+    const int64_t now = TickNowNs();
+    ASSERT_GE(now, last);
+    last = now;
+  }
+}
+
+TEST(DurationHistogramTest, BucketsArePowersOfTwo) {
+  internal::AtomicHistogram histogram;
+  histogram.Record(-5);
+  histogram.Record(0);
+  histogram.Record(1);
+  histogram.Record(2);
+  histogram.Record(3);
+  histogram.Record(1023);
+  histogram.Record(1024);
+  histogram.Record(INT64_MAX);
+  const DurationHistogram read = histogram.Read();
+  EXPECT_EQ(read.count(), 8u);
+  EXPECT_EQ(read.counts[0], 2u);
+  EXPECT_EQ(read.counts[1], 1u);
+  EXPECT_EQ(read.counts[2], 2u);
+  EXPECT_EQ(read.counts[10], 1u) << "below 1024 ns";
+  EXPECT_EQ(read.counts[11], 1u);
+  EXPECT_EQ(read.counts.back(), 1u);
+  EXPECT_EQ(DurationHistogram::UpperBound(10), std::chrono::nanoseconds(1024));
+}
+
+class AccountingTest : public testing::RuntimeTest {
+ protected:
+  // From a plain thread, for a fiber that does not change meanwhile.
+  static FiberSnapshot Figures(const Fiber& fiber) {
+    FiberSnapshot result;
+    EXPECT_TRUE(WithSnapshot(fiber.id(), [&](const FiberSnapshot& snapshot) {
+      result.state = snapshot.state;
+      result.run_time = snapshot.run_time;
+      result.runnable_time = snapshot.runnable_time;
+      result.slices = snapshot.slices;
+      result.wakeups = snapshot.wakeups;
+      result.waited = snapshot.waited;
+    }));
+    return result;
+  }
+};
+
+TEST_P(AccountingTest, SlicesAndWakeupsAreExact) {
+  Channel<int> channel;
+  const Fiber fiber = scheduler().Spawn([&] {
+    while (channel.Receive()) {
+    }
+  });
+  AwaitState(fiber, FiberState::kWaiting);
+  EXPECT_EQ(Figures(fiber).slices, 1u);
+  EXPECT_EQ(Figures(fiber).wakeups, 0u);
+  for (uint64_t i = 1; i <= 10; ++i) {
+    channel.Send(1);
+    while (Figures(fiber).slices != i + 1 || fiber.state() != FiberState::kWaiting) sched_yield();
+    EXPECT_EQ(Figures(fiber).wakeups, i);
+  }
+  channel.Close();
+  fiber.Join();
+}
+
+TEST_P(AccountingTest, AReusedControlBlockStartsFromZero) {
+  for (int i = 0; i < 50; ++i) {
+    Channel<int> channel;
+    const Fiber fiber = scheduler().Spawn([&] { channel.Receive(); });
+    AwaitState(fiber, FiberState::kWaiting);
+    EXPECT_EQ(Figures(fiber).slices, 1u);
+    EXPECT_EQ(Figures(fiber).wakeups, 0u);
+    channel.Close();
+    fiber.Join();
+  }
+}
+
+TEST_P(AccountingTest, RunTimeIsWhatTheFiberComputed) {
+  constexpr int64_t kComputeNs = 5'000'000;
+  Channel<int> channel;
+  std::atomic<int64_t> computed_ns{0};
+  const Fiber fiber = scheduler().Spawn([&] {
+    const int64_t begin = TickNowNs();
+    while (TickNowNs() - begin < kComputeNs) {
+    }
+    computed_ns = TickNowNs() - begin;
+    channel.Receive();
+  });
+  AwaitState(fiber, FiberState::kWaiting);
+  const FiberSnapshot figures = Figures(fiber);
+  EXPECT_GE(figures.run_time.count(), computed_ns);
+  // Parked, it runs no more.
+  EXPECT_EQ(Figures(fiber).run_time, figures.run_time);
+  channel.Close();
+  fiber.Join();
+}
+
+TEST_P(AccountingTest, ARunningFibersRunTimeGrows) {
+  std::atomic<bool> leave{false};
+  const Fiber fiber = scheduler().Spawn([&] {
+    while (!leave) {
+    }
+  });
+  AwaitState(fiber, FiberState::kRunning);
+  const auto before = Figures(fiber).run_time;
+  while (Figures(fiber).run_time <= before + std::chrono::milliseconds(1)) {
+  }
+  leave = true;
+  fiber.Join();
+}
+
+TEST_P(AccountingTest, WaitingForAProcessorIsRunnableTime) {
+  std::atomic<bool> leave{false};
+  std::atomic<int> hogging{0};
+  std::vector<Fiber> hogs;
+  for (int i = 0; i < GetParam(); ++i) {
+    hogs.push_back(scheduler().Spawn([&] {
+      ++hogging;
+      while (!leave) {
+      }
+    }));
+  }
+  while (hogging < GetParam()) sched_yield();
+  Channel<int> channel;
+  const Fiber late = scheduler().Spawn([&] { channel.Receive(); });
+  while (Figures(late).runnable_time < std::chrono::milliseconds(2)) {
+  }
+  EXPECT_EQ(Figures(late).slices, 0u);
+  EXPECT_EQ(Figures(late).run_time.count(), 0);
+  leave = true;
+  AwaitState(late, FiberState::kWaiting);
+  EXPECT_GE(Figures(late).runnable_time, std::chrono::milliseconds(2));
+  const DurationHistogram latency = scheduler().metrics().scheduling_latency;
+  uint64_t long_waits = 0;
+  for (size_t i = 21; i < DurationHistogram::kBuckets; ++i) long_waits += latency.counts[i];  // 2^20 ns and more
+  EXPECT_GE(long_waits, 1u);
+  channel.Close();
+  late.Join();
+  for (const Fiber& hog : hogs) hog.Join();
+}
+
+TEST_P(AccountingTest, EverySwitchIsInBothHistograms) {
+  RunInFiber([] {
+    WaitGroup group;
+    for (int i = 0; i < 100; ++i) {
+      group.Add(1);
+      Spawn([&] {
+        for (int j = 0; j < 10; ++j) this_fiber::Yield();
+        group.Done();
+      });
+    }
+    group.Wait();
+  });
+  scheduler().Stop();
+  const SchedulerMetrics metrics = scheduler().metrics();
+  EXPECT_GE(metrics.switches, 101u);
+  EXPECT_EQ(metrics.scheduling_latency.count(), metrics.switches);
+  EXPECT_EQ(metrics.run_slice.count(), metrics.switches);
+  EXPECT_GT(metrics.run_slice.sum.count(), 0);
+}
+
+TEST_P(AccountingTest, TotalsArePerScheduler) {
+  {
+    Scheduler other({.processors = 1});
+    for (int i = 0; i < 5; ++i) other.Spawn([] {}).Join();
+  }
+  RunInFiber([] {
+    std::vector<Fiber> fibers;
+    for (int i = 0; i < 300; ++i) fibers.push_back(Spawn([] {}));
+    for (const Fiber& fiber : fibers) fiber.Join();
+  });
+  scheduler().Stop();
+  const SchedulerMetrics metrics = scheduler().metrics();
+  EXPECT_EQ(metrics.spawned, 301u);
+  EXPECT_EQ(metrics.finished, 301u);
+  EXPECT_EQ(metrics.queued, 0u);
+  EXPECT_GE(metrics.injections, 1u) << "the first was spawned by a plain thread";
+}
+
+TEST_P(AccountingTest, ThePeakOfLiveFibersIsKept) {
+  Channel<int> channel;
+  std::vector<Fiber> fibers;
+  for (int i = 0; i < 50; ++i) fibers.push_back(scheduler().Spawn([&] { channel.Receive(); }));
+  EXPECT_GE(scheduler().metrics().live_peak, 50u);
+  channel.Close();
+  for (const Fiber& fiber : fibers) fiber.Join();
+  EXPECT_GE(scheduler().metrics().live_peak, 50u);
+}
+
+TEST_P(AccountingTest, SleepsAndWakesAreCounted) {
+  Channel<int> channel;
+  const Fiber fiber = scheduler().Spawn([&] {
+    while (channel.Receive()) {
+    }
+  });
+  for (int i = 0; i < 20; ++i) {
+    while (!scheduler().metrics().monitor_asleep) sched_yield();  // every worker sleeps
+    const SchedulerMetrics before = scheduler().metrics();
+    channel.Send(1);
+    while (scheduler().metrics().switches == before.switches) sched_yield();
+    const SchedulerMetrics after = scheduler().metrics();
+    EXPECT_GE(after.futex_wakes + after.reactor_wakes, before.futex_wakes + before.reactor_wakes + 1);
+  }
+  channel.Close();
+  fiber.Join();
+  const SchedulerMetrics metrics = scheduler().metrics();
+  EXPECT_EQ(metrics.sleeps, metrics.futex_sleeps + metrics.reactor_sleeps);
+  EXPECT_GE(metrics.sleeps, 20u);
+}
+
+TEST_P(AccountingTest, AYieldThatFindsNobodyIsNoSwitchButIsSeen) {
+  RunInFiber([] {
+    for (int i = 0; i < 1000; ++i) this_fiber::Yield();
+  });
+  uint64_t idle_yields = 0;
+  for (const ProcessorMetrics& processor : scheduler().metrics().processors) idle_yields += processor.idle_yields;
+  EXPECT_GT(idle_yields, 900u);
+}
+
+TEST_P(AccountingTest, ProcessorsAddUp) {
+  RunInFiber([] {
+    WaitGroup group;
+    for (int i = 0; i < 1000; ++i) {
+      group.Add(1);
+      Spawn([&] { group.Done(); });
+    }
+    group.Wait();
+  });
+  scheduler().Stop();
+  const SchedulerMetrics metrics = scheduler().metrics();
+  ASSERT_EQ(metrics.processors.size(), static_cast<size_t>(GetParam()));
+  uint64_t switches = 0;
+  uint64_t overflows = 0;
+  for (const ProcessorMetrics& processor : metrics.processors) {
+    switches += processor.switches;
+    overflows += processor.overflows;
+  }
+  EXPECT_EQ(switches, metrics.switches);
+  EXPECT_EQ(overflows, metrics.overflows);
+  if (GetParam() == 1) {
+    EXPECT_GE(overflows, 1u) << "1000 fibers do not fit into a queue of 256";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Processors, AccountingTest, ::testing::Values(1, 2, 4));
+
+}  // namespace
+}  // namespace fiberscope
