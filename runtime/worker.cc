@@ -60,6 +60,8 @@ void Worker::Adopt(Processor& processor) {
 
 void Worker::Run() {
   Attach();
+  // A processor first, if one is idle: until we have it nobody else need be made for it.
+  if (IdleNode* const processor = core_.idle().TakeProcessor()) Adopt(static_cast<Processor&>(*processor));
   core_.idle().WorkerHasStarted();
   while (ControlBlock* const fiber = FindRunnable()) SwitchTo(*fiber);
   Detach();
@@ -317,7 +319,8 @@ ControlBlock* Worker::Search() {
     RunTimers(now_ns);
     if (now_ns - last_poll_ns_ >= kPollIntervalNs) PollReactor(now_ns);
     const bool loop_turn = turns_ >= kLoopEvery;
-    turns_ = 0;
+    // Only then: a fiber that yields alone comes here each time, and its turns must add up.
+    if (loop_turn) turns_ = 0;
     if (core_.has_excess() && core_.TryRetire(*processor_)) {
       if (std::exchange(spinning_, false)) core_.idle().StopSpinning();
       processor_ = nullptr;

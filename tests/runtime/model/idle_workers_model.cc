@@ -1,7 +1,7 @@
 // Model check of the argument in runtime/idle_workers.h: no wake-up is lost.
 //
 // A worker with one processor does pieces of work and gives up when it sees none; two producers make one piece each and call
-// WakeOne(). Relacy runs random interleavings under the C++ memory model, stale relaxed loads included; a lost wake-up is a
+// WakeOne(). Relacy runs interleavings under the C++ memory model, stale relaxed loads included; a lost wake-up is a
 // deadlock, which it reports. The steps have the names they have in the header. Each mutation leaves one step out, and the
 // checker must find that out: otherwise it checks nothing.
 //
@@ -12,6 +12,9 @@
 #include "tests/runtime/model/relacy.h"
 
 namespace {
+
+// Every interleaving with as many forced switches between threads.
+constexpr unsigned kContextSwitches = 4;
 
 enum class Mutation { kNone, kNoProducerFence, kNoWorkerFence, kNoSecondLook, kNoLookAfterPhantom };
 
@@ -113,7 +116,7 @@ struct IdleWorkersModel : rl::test_suite<IdleWorkersModel<mutation>, 3> {
 
 template <Mutation mutation>
 bool Holds() {
-  return fiberscope::testing::ModelHolds<IdleWorkersModel<mutation>>();
+  return fiberscope::testing::ModelHolds<IdleWorkersModel<mutation>>(kContextSwitches);
 }
 
 }  // namespace

@@ -11,6 +11,9 @@
 
 namespace {
 
+// Every interleaving with as many forced switches between threads.
+constexpr unsigned kContextSwitches = 4;
+
 enum class Mutation { kNone, kRelaxedEntry, kLeaveWithoutCompareAndSwap };
 
 template <Mutation mutation>
@@ -74,7 +77,7 @@ struct ProcessorStatusModel : rl::test_suite<ProcessorStatusModel<mutation>, 2> 
 
 template <Mutation mutation>
 bool Holds() {
-  return fiberscope::testing::ModelHolds<ProcessorStatusModel<mutation>>();
+  return fiberscope::testing::ModelHolds<ProcessorStatusModel<mutation>>(kContextSwitches);
 }
 
 }  // namespace
