@@ -17,11 +17,11 @@ namespace fiberscope::internal {
 class AtomicHistogram {
  public:
   // The writer only. Negative durations, from clocks of different CPUs, count as zero.
-  void Record(int64_t duration_ns) {
+  void Record(int64_t duration_ns, uint32_t times = 1) {
     const uint64_t ns = static_cast<uint64_t>(std::max<int64_t>(duration_ns, 0));
     std::atomic<uint64_t>& bucket = counts_[std::min<size_t>(std::bit_width(ns), DurationHistogram::kBuckets - 1)];
-    bucket.store(bucket.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    sum_ns_.store(sum_ns_.load(std::memory_order_relaxed) + ns, std::memory_order_relaxed);
+    bucket.store(bucket.load(std::memory_order_relaxed) + times, std::memory_order_relaxed);
+    sum_ns_.store(sum_ns_.load(std::memory_order_relaxed) + ns * times, std::memory_order_relaxed);
   }
 
   DurationHistogram Read() const {

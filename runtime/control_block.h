@@ -53,6 +53,12 @@ class AtomicName {
   std::array<std::atomic<uint64_t>, kBytes / sizeof(uint64_t)> words_{};
 };
 
+// When a fiber was made runnable, if that was measured.
+struct RunnableStamp {
+  int64_t at_ns = 0;    // TickNowNs(); 0: not measured
+  uint32_t weight = 0;  // how many such moments it stands for
+};
+
 struct alignas(64) ControlBlock {
   // -- Touched by every switch.
   // While the fiber is in kBlocking, saved_sp points at a Registers instead (blocking.h).
@@ -63,8 +69,8 @@ struct alignas(64) ControlBlock {
   unsigned int uncaught_exceptions = 0;    // the same
   std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // wait
   std::atomic<bool> locked_to_thread{false};               // only `locked_worker` may run it (thread_lock.h)
-  // Accounting, in TickNowNs(). One writer at a time: the owner of the state word.
-  std::atomic<int64_t> since_ns{0};     // since when it has been running, runnable, waiting or blocking
+  // Accounting (slice_clock.h). One writer at a time: the owner of the state word.
+  std::atomic<int64_t> since_ns{0};     // CoarseNowNs(): since when it has been waiting or blocking
   std::atomic<int64_t> run_ns{0};       // in slices that are over
   std::atomic<int64_t> runnable_ns{0};  // in waits for a processor that are over
 
@@ -101,6 +107,7 @@ struct alignas(64) ControlBlock {
   Worker* locked_worker = nullptr;             // meaningful while locked_to_thread
   std::atomic<uint64_t> first_sequence{0};     // of the state word when the fiber was spawned
   std::atomic<uint32_t> parks{0};              // one writer: the fiber's worker
+  RunnableStamp runnable_stamp;                // owned by whoever owns the state word
 
   FiberId fiber_id() const { return {id.load(std::memory_order_relaxed)}; }
   StackBounds stack() const { return {stack_high - stack_bytes, stack_high}; }

@@ -30,7 +30,8 @@ struct FiberSnapshot {
 
   bool locked_to_thread = false;               // thread_lock.h
 
-  // Accounting since it was spawned. What goes on at the moment is included. Exact to the cost of reading the clock.
+  // Accounting since it was spawned. The times are estimates where they are made of many short pieces (slice_clock.h says how
+  // good), and do not include the piece that goes on at the moment; the counts are exact.
   std::chrono::nanoseconds run_time{0};        // on a processor
   std::chrono::nanoseconds runnable_time{0};   // in a queue, ready to run
   uint64_t slices = 0;                         // times it went on after it had left its processor, and the first time

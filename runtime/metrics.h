@@ -65,6 +65,7 @@ struct ProcessorMetrics {
   uint64_t overflows = 0;      // times half of a full run queue went to the shared one
   uint64_t reactor_polls = 0;  // without sleeping
   uint64_t blocking_calls = 0;
+  // Sampled, so that counts and sums are estimates (slice_clock.h).
   DurationHistogram scheduling_latency;  // from being made runnable to running
   DurationHistogram run_slice;           // from running to parking, yielding, ending or blocking
 };

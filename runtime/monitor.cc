@@ -14,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/futex.h"
+#include "runtime/base/tick_clock.h"
 #include "runtime/control_block.h"
 #include "runtime/processor.h"
 #include "runtime/scheduler_core.h"
@@ -127,10 +128,14 @@ bool Monitor::LookAt(Processor& processor, Watched& watched, int64_t now_ns) {
     }
     case ProcessorState::kRunning: {
       const uint64_t progress = ProgressOf(processor);
+      const uint64_t switches = processor.counters().switches.load(std::memory_order_relaxed);
       const Worker* const worker = processor.worker();
       const bool on_fiber = worker != nullptr && worker->current() != nullptr;
       switch (watch.LookAtSlice(progress, on_fiber, stall_after_ns_, now_ns)) {
         case ProcessorWatch::Finding::kNothing:
+          if (watch.slice_age_ns(now_ns) > 0 && on_fiber) {
+            processor.NoteLongSlice(switches, TickNowNs() - watch.slice_age_ns(now_ns));
+          }
           if (watch.stalled()) LendInPlaceOf(watched);
           return false;
         case ProcessorWatch::Finding::kStalled: OnStall(processor, watched, progress, now_ns); return false;

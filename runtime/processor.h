@@ -104,6 +104,20 @@ class Processor : public IdleNode {
     AtomicHistogram run_slice;
   };
   Counters& counters() { return counters_; }
+
+  // The slice that began with switch number `switches` has been running since then. For the monitor.
+  void NoteLongSlice(uint64_t switches, int64_t since_ns) {
+    if (long_slice_.load(std::memory_order_relaxed) == switches) return;
+    long_since_ns_.store(since_ns, std::memory_order_relaxed);
+    long_slice_.store(switches, std::memory_order_release);
+  }
+  bool in_long_slice() const {
+    // Acquire pairs with the release in NoteLongSlice().
+    return long_slice_.load(std::memory_order_acquire) == counters_.switches.load(std::memory_order_relaxed);
+  }
+  // The owner has measured it; after a blocking call the same switch number goes on.
+  void ForgetLongSlice() { long_slice_.store(UINT64_MAX, std::memory_order_relaxed); }
+  int64_t long_since_ns() const { return long_since_ns_.load(std::memory_order_relaxed); }
   ProcessorMetrics Metrics() const;
   static void Increment(std::atomic<uint64_t>& counter) {
     counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -125,6 +139,8 @@ class Processor : public IdleNode {
   uint64_t shard_spawned_before_ = 0;
   uint64_t shard_finished_before_ = 0;
   std::atomic<Worker*> worker_{nullptr};
+  std::atomic<uint64_t> long_slice_{UINT64_MAX};  // the slice's switch number
+  std::atomic<int64_t> long_since_ns_{0};
   alignas(64) ProcessorStatus status_;
   alignas(64) Counters counters_;
 };

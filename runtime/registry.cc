@@ -4,7 +4,7 @@
 #include <array>
 #include <vector>
 
-#include "runtime/base/tick_clock.h"
+#include "runtime/base/clock.h"
 #include "runtime/control_block.h"
 #include "runtime/fiber_pool.h"
 #include "runtime/unwind/unwinder.h"
@@ -25,7 +25,7 @@ constexpr size_t kMaxFrames = 64 << 10;
 class Lister {
  public:
   Lister(const RegistryOptions& options, absl::FunctionRef<bool(const FiberSnapshot&)> visit)
-      : options_(options), visit_(visit), now_ns_(TickNowNs()), table_(UnwindTable::Refresh()) {}
+      : options_(options), visit_(visit), now_ns_(CoarseNowNs()), table_(UnwindTable::Refresh()) {}
 
   bool Visit(ControlBlock& block) {
     FiberSnapshot snapshot;
@@ -91,8 +91,6 @@ class Lister {
     snapshot.locked_to_thread = block.locked_to_thread.load(std::memory_order_relaxed);
     snapshot.run_time = std::chrono::nanoseconds(block.run_ns.load(std::memory_order_relaxed));
     snapshot.runnable_time = std::chrono::nanoseconds(block.runnable_ns.load(std::memory_order_relaxed));
-    if (word.running()) snapshot.run_time += SinceOf(block);
-    if (word.state() == FiberState::kRunnable) snapshot.runnable_time += SinceOf(block);
     // Two steps a slice.
     snapshot.slices = (word.sequence() - block.first_sequence.load(std::memory_order_relaxed) + 1) / 2;
     const uint64_t parks = block.parks.load(std::memory_order_relaxed);

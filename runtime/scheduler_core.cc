@@ -105,6 +105,7 @@ void SchedulerCore::Start(ControlBlock& fiber) {
   fiber.run_ns.store(0, std::memory_order_relaxed);
   fiber.runnable_ns.store(0, std::memory_order_relaxed);
   fiber.parks.store(0, std::memory_order_relaxed);
+  fiber.runnable_stamp = {};
   fiber.state.MakeRunnable();
   Enqueue(fiber);
   // Release: the fiber is in a queue for whoever sees that no spawn is left.
@@ -112,12 +113,13 @@ void SchedulerCore::Start(ControlBlock& fiber) {
 }
 
 void SchedulerCore::Enqueue(ControlBlock& fiber) {
-  fiber.since_ns.store(TickNowNs(), std::memory_order_relaxed);
   Worker* const worker = Worker::Current();
   if (worker == nullptr || &worker->core() != this) {
+    fiber.runnable_stamp = {TickNowNs(), 1};  // next to a lock and perhaps a futex the clock costs little
     Inject(fiber);
     return;
   }
+  worker->StampRunnable(fiber);
   if (worker->has_processor()) {
     worker->processor().PushNext(fiber);
     // On its own stack the worker looks at its queue next and wakes others then (Worker::Found): one wake-up for all that a
@@ -264,7 +266,7 @@ void SchedulerCore::HandOff(Processor& processor) {
 bool SchedulerCore::TryStartWorker() {
   std::lock_guard lock(workers_mutex_);
   if (stopping() || workers_.size() >= options_.max_workers) return false;
-  auto worker = std::make_unique<Worker>(*this);
+  auto worker = std::make_unique<Worker>(*this, static_cast<uint32_t>(workers_.size()) + 1);
   idle_.WorkerIsStarting();
   try {
     worker->thread() = std::thread([worker = worker.get()] { worker->Run(); });
@@ -436,7 +438,7 @@ void SchedulerCore::JoinWorkers() {
 void SchedulerCore::UnwindFibers() {
   unwinding_.store(true, std::memory_order_relaxed);
   for (Processor* const each : processors()) each->timers().Clear();
-  Worker worker(*this);
+  Worker worker(*this, 0);
   worker.Attach();
   worker.Adopt(*processors_[0]);
   const auto run_queued = [&] {

@@ -72,7 +72,7 @@ void Worker::RunOne(ControlBlock& fiber) { SwitchTo(fiber); }
 // ---- Switching
 //
 // Inlined into one function per way to leave: each call level that a switch leaves and another fiber returns through costs a
-// mispredicted return. The clock is read once per switch: the moment at which one slice ends is the one at which the next begins.
+// mispredicted return.
 
 inline ControlBlock* Worker::PickSuccessor() {
   if (++turns_ >= kLoopEvery || locked_fiber_ != nullptr || processor_ == nullptr || core_.stopping()) return nullptr;
@@ -89,12 +89,44 @@ inline void Add(std::atomic<int64_t>& total, int64_t more) {
   total.store(total.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
 }
 
-inline void Worker::EndSlice(ControlBlock& self, int64_t now_ns) {
-  // Clocks of two CPUs may differ by a few ticks.
-  const int64_t slice_ns = std::max<int64_t>(0, now_ns - self.since_ns.load(std::memory_order_relaxed));
-  Add(self.run_ns, slice_ns);
-  self.since_ns.store(now_ns, std::memory_order_relaxed);
-  if (processor_ != nullptr) processor_->counters().run_slice.Record(slice_ns);
+inline void Worker::EndSlice(ControlBlock& self) {
+  const bool is_long = processor_ != nullptr && processor_->in_long_slice();
+  if (__builtin_expect(slice_clock_.measuring() || is_long, false)) EndMeasuredSlice(self);
+}
+
+__attribute__((noinline, cold)) void Worker::EndMeasuredSlice(ControlBlock& self) {
+  const int64_t now_ns = TickNowNs();
+  uint32_t weight = slice_clock_.weight();
+  const bool measured = slice_clock_.measuring();
+  const bool is_long = processor_ != nullptr && processor_->in_long_slice();
+  int64_t slice_ns = measured ? slice_clock_.End(now_ns) : 0;
+  if (is_long) {
+    // Exact, and for itself only.
+    if (!measured) slice_ns = std::max<int64_t>(0, now_ns - processor_->long_since_ns());
+    processor_->ForgetLongSlice();
+    weight = 1;
+  }
+  Add(self.run_ns, slice_ns * weight);
+  if (processor_ != nullptr) processor_->counters().run_slice.Record(slice_ns, weight);
+}
+
+__attribute__((noinline, cold)) void Worker::BeginMeasuredSlice(ControlBlock& next, bool measure) {
+  const int64_t now_ns = TickNowNs();
+  if (const RunnableStamp stamp = std::exchange(next.runnable_stamp, RunnableStamp{}); stamp.at_ns != 0) {
+    const int64_t latency_ns = std::max<int64_t>(0, now_ns - stamp.at_ns);
+    Add(next.runnable_ns, latency_ns * stamp.weight);
+    processor_->counters().scheduling_latency.Record(latency_ns, stamp.weight);
+  }
+  if (measure) slice_clock_.Begin(now_ns);
+}
+
+void Worker::StampRunnable(ControlBlock& fiber) {
+  // On the worker's own stack no slice is being measured; but what happens there is rare.
+  if (slice_clock_.measuring()) {
+    fiber.runnable_stamp = {TickNowNs(), slice_clock_.weight()};
+  } else if (current() == nullptr) {
+    fiber.runnable_stamp = {TickNowNs(), 1};
+  }
 }
 
 void Worker::FinishDeparture() {
@@ -104,6 +136,7 @@ void Worker::FinishDeparture() {
   ControlBlock& fiber = *departure.fiber;
   switch (departure.kind) {
     case Departure::Kind::kYield:
+      if (slice_clock_.measuring()) StampRunnable(fiber);
       fiber.state.PublishRunnable();
       if (processor_ != nullptr) {
         processor_->PushBack(fiber);
@@ -130,33 +163,29 @@ void Worker::FinishDeparture() {
   }
 }
 
-inline void Worker::Load(ControlBlock& next, int64_t now_ns) {
+inline void Worker::Load(ControlBlock& next) {
   next.state.Resume();
   current_.store(&next, std::memory_order_relaxed);
   exceptions_->caught_exceptions = next.caught_exceptions;
   exceptions_->uncaught_exceptions = next.uncaught_exceptions;
-  const int64_t latency_ns = std::max<int64_t>(0, now_ns - next.since_ns.load(std::memory_order_relaxed));
-  Add(next.runnable_ns, latency_ns);
-  next.since_ns.store(now_ns, std::memory_order_relaxed);
-  Processor::Counters& counters = processor_->counters();
-  counters.scheduling_latency.Record(latency_ns);
-  Processor::Increment(counters.switches);
+  const bool measure = slice_clock_.Next();
+  if (__builtin_expect(measure || next.runnable_stamp.at_ns != 0, false)) BeginMeasuredSlice(next, measure);
+  Processor::Increment(processor_->counters().switches);
 }
 
 void Worker::SwitchTo(ControlBlock& next) {
   const ExceptionState own = *exceptions_;  // of the thread that stops the scheduler, perhaps within a catch block
-  Load(next, TickNowNs());
+  Load(next);
   fiberscope::SwitchTo(own_context_, next.context, next.stack(), this);
   // Back on our own stack and, as always, our own thread. current_ was cleared by the fiber that left.
   *exceptions_ = own;
   FinishDeparture();
 }
 
-__attribute__((always_inline)) inline void Worker::SwitchAway(Worker& worker, const Departure& departure,
-                                                              int64_t now_ns) {
+__attribute__((always_inline)) inline void Worker::SwitchAway(Worker& worker, const Departure& departure) {
   ControlBlock& self = *departure.fiber;
   ControlBlock* const next = worker.PickSuccessor();
-  worker.EndSlice(self, now_ns);
+  worker.EndSlice(self);
   worker.departure_ = departure;
   self.caught_exceptions = worker.exceptions_->caught_exceptions;
   self.uncaught_exceptions = worker.exceptions_->uncaught_exceptions;
@@ -164,7 +193,7 @@ __attribute__((always_inline)) inline void Worker::SwitchAway(Worker& worker, co
   SwitchTarget* target = &worker.own_context_;
   StackBounds stack = worker.own_stack_;
   if (next != nullptr) {
-    worker.Load(*next, now_ns);
+    worker.Load(*next);
     target = &next->context;
     stack = next->stack();
   } else {
@@ -188,7 +217,7 @@ void Worker::Yield(Worker& worker) {
     Processor::Increment(worker.processor_->counters().idle_yields);
     return;
   }
-  SwitchAway(worker, {worker.current(), Departure::Kind::kYield, nullptr, nullptr}, TickNowNs());
+  SwitchAway(worker, {worker.current(), Departure::Kind::kYield, nullptr, nullptr});
 }
 
 void Worker::Park(Worker& worker, const ParkInfo& info, ParkCommit commit, void* argument) {
@@ -199,18 +228,18 @@ void Worker::Park(Worker& worker, const ParkInfo& info, ParkCommit commit, void*
   self.wait_reason.store(info.reason, std::memory_order_relaxed);
   self.wait_object_id.store(info.object_id, std::memory_order_relaxed);
   self.wait_owner_id.store(info.owner_id, std::memory_order_relaxed);
+  self.since_ns.store(CoarseNowNs(), std::memory_order_relaxed);
   self.parks.store(self.parks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  SwitchAway(worker, {&self, Departure::Kind::kPark, commit, argument}, TickNowNs());
+  SwitchAway(worker, {&self, Departure::Kind::kPark, commit, argument});
 }
 
 void Worker::Exit(Worker& worker) {
   ControlBlock& self = *worker.current();
-  const int64_t now_ns = TickNowNs();
   ControlBlock* const next = worker.PickSuccessor();
-  worker.EndSlice(self, now_ns);
+  worker.EndSlice(self);
   worker.departure_ = {&self, Departure::Kind::kExit, nullptr, nullptr};
   if (next != nullptr) {
-    worker.Load(*next, now_ns);
+    worker.Load(*next);
     SwitchToForGood(self.context, next->context, next->stack(), &worker);
   }
   worker.current_.store(nullptr, std::memory_order_relaxed);
@@ -223,7 +252,8 @@ bool Worker::EnterBlocking(Worker& worker, const Registers& here, bool expect_lo
   if (worker.current() == nullptr || worker.processor_ == nullptr || worker.core_.unwinding()) return false;
   ControlBlock& self = *worker.current();
   Processor& processor = *worker.processor_;
-  worker.EndSlice(self, TickNowNs());
+  worker.EndSlice(self);
+  self.since_ns.store(CoarseNowNs(), std::memory_order_relaxed);
   Processor::Increment(processor.counters().blocking_calls);
   self.context.saved_sp = const_cast<Registers*>(&here);  // the next switch away overwrites it
   self.state.EnterBlocking();
@@ -247,9 +277,11 @@ void Worker::LeaveBlocking(Worker& worker) {
     worker.Adopt(static_cast<Processor&>(*idle));
   }
   self.state.LeaveBlocking();
-  const int64_t now_ns = TickNowNs();
-  self.since_ns.store(now_ns, std::memory_order_relaxed);
-  if (worker.processor_ == nullptr) SwitchAway(worker, {&self, Departure::Kind::kYield, nullptr, nullptr}, now_ns);
+  if (worker.processor_ == nullptr) {
+    SwitchAway(worker, {&self, Departure::Kind::kYield, nullptr, nullptr});
+  } else if (worker.slice_clock_.Next()) {
+    worker.slice_clock_.Begin(TickNowNs());  // what follows the call is a slice as well
+  }
 }
 
 // ---- Fibers that are locked to their thread
@@ -448,7 +480,7 @@ bool Worker::RunTimers(int64_t now_ns) {
     for (ControlBlock* at = processor->timers().PopExpired(now_ns); at != nullptr;) {
       ControlBlock& fiber = *std::exchange(at, at->next);
       fiber.state.MakeRunnable();
-      fiber.since_ns.store(TickNowNs(), std::memory_order_relaxed);
+      StampRunnable(fiber);
       processor_->PushBack(fiber);
       any = true;
     }

@@ -21,6 +21,7 @@
 #include "runtime/idle_workers.h"
 #include "runtime/park.h"
 #include "runtime/processor.h"
+#include "runtime/slice_clock.h"
 #include "runtime/unwind/unwinder.h"
 
 namespace fiberscope::internal {
@@ -29,7 +30,7 @@ class SchedulerCore;
 
 class Worker {
  public:
-  explicit Worker(SchedulerCore& core) : core_(core) {}
+  Worker(SchedulerCore& core, uint32_t number) : core_(core), slice_clock_(number * 2654435761u) {}
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
@@ -73,6 +74,9 @@ class Worker {
   bool LockCurrent();
   void UnlockCurrent();
 
+  // Notes when the fiber was made runnable, if that is to be measured.
+  void StampRunnable(ControlBlock& fiber);
+
   // A fiber that was made runnable while the worker, without a processor, ran the reactor.
   void Collect(ControlBlock& fiber);
   bool has_collected() const { return collected_ != nullptr; }
@@ -88,12 +92,15 @@ class Worker {
     void* argument = nullptr;
   };
 
-  static void SwitchAway(Worker& worker, const Departure& departure, int64_t now_ns);
+  static void SwitchAway(Worker& worker, const Departure& departure);
   void SwitchTo(ControlBlock& next);  // worker's own stack only
   // A successor, if the loop need not have its turn. Counts turns.
   ControlBlock* PickSuccessor();
-  void Load(ControlBlock& next, int64_t now_ns);
-  void EndSlice(ControlBlock& self, int64_t now_ns);
+  void Load(ControlBlock& next);
+  // Accounting; the slow halves are taken for slices and waits that are measured.
+  void EndSlice(ControlBlock& self);
+  void EndMeasuredSlice(ControlBlock& self);
+  void BeginMeasuredSlice(ControlBlock& next, bool measure);
 
   // What to run next; null when the scheduler stops.
   ControlBlock* FindRunnable();
@@ -120,6 +127,7 @@ class Worker {
   int* errno_ = nullptr;
   Departure departure_;
   uint32_t turns_ = 0;
+  SliceClock slice_clock_;
   bool spinning_ = false;
   // The only fiber that this worker runs, once it has locked the thread.
   ControlBlock* locked_fiber_ = nullptr;

@@ -1,9 +1,14 @@
 #include "runtime/idle_workers.h"
 
+#include <sched.h>
+
 #include <atomic>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
+#include "runtime/base/futex.h"
 
 namespace fiberscope::internal {
 namespace {
@@ -138,39 +143,121 @@ TEST_F(IdleWorkersTest, AnEndedSleeperSleepsNoMoreButKeepsAProcessorItWasGiven) 
   EXPECT_EQ(a_.SleepOnFutex(), nullptr);
 }
 
-// Goal: no wake-up is lost when a producer and a worker that gives up meet. Method: a counter of work; the worker sleeps when
-// it sees none and the producer waits until each piece has been done, so a lost wake-up is a test that never ends.
-TEST_F(IdleWorkersTest, EveryPieceOfWorkIsDone) {
-  constexpr int kPieces = 50'000;
-  std::atomic<int> made{0};
-  std::atomic<int> done{0};
-  std::thread worker([&] {
-    IdleNode* processor = &p_;
+// Goal: no wake-up is lost. Method: a model of the worker loop, with a counter in place of the run queues and as many processors
+// as workers, or fewer; producers add items one at a time and, half of the time, wait until everything is consumed before they go
+// on, so that workers go to sleep all the time. A lost wake-up leaves an item behind with everybody asleep: the test then never
+// ends.
+struct Model {
+  explicit Model(uint32_t processors) : processors(processors) {
+    for (IdleNode& processor : processors_) {
+      if (static_cast<uint32_t>(&processor - processors_) < processors) idle.AddProcessor(processor);
+    }
+  }
+
+  IdleWorkers idle{{.argument = this,
+                    .interrupt_reactor = [](void* model) { static_cast<Model*>(model)->Interrupt(); },
+                    .make_worker = [](void* model) { ++static_cast<Model*>(model)->asked_for; },
+                    .wake_monitor = [](void*) {}}};
+  const uint32_t processors;
+  IdleNode processors_[4];
+  std::atomic<uint32_t> interrupts{0};
+  std::atomic<bool> reactor_owned{false};
+  std::atomic<int64_t> queued{0};
+  std::atomic<int64_t> consumed{0};
+  std::atomic<int> asked_for{0};
+  std::atomic<bool> stop{false};
+
+  void Interrupt() {
+    interrupts.fetch_add(1);
+    FutexWake(interrupts, 1);
+  }
+  void WaitInReactor() {
+    while (interrupts.load() == 0) FutexWait(interrupts, 0);
+    interrupts.store(0);  // the interrupts are handlers without content: one wake-up for any number
+  }
+
+  bool TryTake() {
+    int64_t now = queued.load();
+    while (now > 0) {
+      if (queued.compare_exchange_weak(now, now - 1)) return true;
+    }
+    return false;
+  }
+
+  void Work(Sleeper& sleeper) {
+    IdleNode* processor = nullptr;
     bool spinning = false;
-    while (done < kPieces) {
-      while (done < made) ++done;
-      if (done == kPieces) break;
-      if (spinning) idle_.StopSpinning();
-      spinning = false;
-      idle_.Announce(a_, *processor);
-      if (done == made) {
-        processor = a_.SleepOnFutex();
-        spinning = true;
+    while (!stop) {
+      if (processor == nullptr) {
+        sleeper.in_reactor = false;
+        processor = idle.TakeOrAnnounce(sleeper);
+        if (processor == nullptr) {
+          processor = sleeper.SleepOnFutex();
+          if (processor == nullptr) break;
+          spinning = true;
+        }
+      }
+      if (!spinning) spinning = idle.StartSpinning(processors);
+      if (TryTake()) {
+        if (std::exchange(spinning, false) && idle.StopSpinning()) idle.WakeOne();
+        consumed.fetch_add(1);
         continue;
       }
-      const IdleWorkers::Withdrawal withdrawal = idle_.Withdraw(a_);
+      const bool in_reactor = !reactor_owned.exchange(true);
+      sleeper.in_reactor = in_reactor;
+      if (std::exchange(spinning, false)) idle.StopSpinning();
+      idle.Announce(sleeper, *std::exchange(processor, nullptr));
+      if (!stop && queued.load() == 0 && (in_reactor || reactor_owned.load())) {
+        if (!in_reactor) {
+          processor = sleeper.SleepOnFutex();
+          spinning = processor != nullptr;
+          continue;
+        }
+        WaitInReactor();
+      }
+      if (in_reactor) reactor_owned.store(false);
+      const IdleWorkers::Withdrawal withdrawal = idle.Withdraw(sleeper);
       processor = withdrawal.processor;
-      spinning = withdrawal.spinner;
-      ASSERT_NE(processor, nullptr);
+      if (processor == nullptr) continue;
+      if (!withdrawal.spinner) idle.CountSpinner();
+      spinning = true;
     }
-  });
-  for (int i = 1; i <= kPieces; ++i) {
-    made = i;
-    idle_.WakeOne();
-    while (done < i) sched_yield();
+    if (spinning) idle.StopSpinning();
   }
-  worker.join();
-  EXPECT_EQ(workers_asked_for_, 0);
+};
+
+TEST(IdleWorkersStressTest, NoWakeUpIsLost) {
+  constexpr int kProducers = 2;
+  constexpr int64_t kItems = 20'000;
+  struct {
+    uint32_t workers;
+    uint32_t processors;
+  } const fleets[] = {{1, 1}, {2, 1}, {2, 2}, {4, 2}, {4, 4}};
+  for (const auto& fleet : fleets) {
+    Model model(fleet.processors);
+    std::vector<Sleeper> sleepers(fleet.workers);
+    std::vector<std::thread> threads;
+    for (Sleeper& sleeper : sleepers) threads.emplace_back([&] { model.Work(sleeper); });
+    std::vector<std::thread> producers;
+    for (int p = 0; p < kProducers; ++p) {
+      producers.emplace_back([&, p] {
+        for (int64_t i = 0; i < kItems / kProducers; ++i) {
+          model.queued.fetch_add(1);
+          model.idle.WakeOne();
+          if (p == 0 && i % 2 == 0) {
+            while (model.queued.load() > 0) sched_yield();
+          }
+        }
+      });
+    }
+    for (std::thread& producer : producers) producer.join();
+    while (model.consumed.load() < kItems) sched_yield();
+    EXPECT_EQ(model.consumed, kItems);
+    model.stop = true;
+    for (Sleeper& sleeper : sleepers) sleeper.End();
+    model.Interrupt();
+    for (std::thread& thread : threads) thread.join();
+  }
 }
 
 }  // namespace
