@@ -180,11 +180,12 @@ class SchedulerCore {
   std::atomic<uint64_t> foreign_started_{0};  // fibers spawned without a processor of ours
   std::atomic<int64_t> live_peak_{0};
 
-  std::atomic<bool> stopping_{false};
+  // Read at every switch, and written almost never: away from what is written.
+  alignas(64) std::atomic<bool> stopping_{false};
   std::atomic<bool> draining_{false};
-  std::atomic<uint32_t> drained_{0};         // a futex: the last fiber has finished
-  std::atomic<uint32_t> foreign_spawns_{0};  // between TakeBlock and Start or GiveBack
   std::atomic<bool> unwinding_{false};
+  alignas(64) std::atomic<uint32_t> drained_{0};  // a futex: the last fiber has finished
+  std::atomic<uint32_t> foreign_spawns_{0};  // between TakeBlock and Start or GiveBack
   std::mutex stop_mutex_;
   bool stopped_ = false;  // GUARDED_BY(stop_mutex_)
 

@@ -207,9 +207,15 @@ __attribute__((always_inline)) inline void Worker::SwitchAway(Worker& worker, co
   here.FinishDeparture();
 }
 
+// Apart, because the formatting of a message would give its callers, which switch, a large frame.
+__attribute__((noinline, cold)) static void FailInsideBlocking(const ControlBlock& self, WaitReason reason) {
+  FIBERSCOPE_CHECK(reason == WaitReason::kNone, "fiber %d waits (%s) inside Blocking()", self.fiber_id().value,
+                   WaitReasonName(reason));
+  FIBERSCOPE_CHECK(false, "fiber %d yields inside Blocking()", self.fiber_id().value);
+}
+
 void Worker::Yield(Worker& worker) {
-  FIBERSCOPE_CHECK(worker.processor_ != nullptr, "fiber %d yields inside Blocking()",
-                   worker.current()->fiber_id().value);
+  if (__builtin_expect(worker.processor_ == nullptr, false)) FailInsideBlocking(*worker.current(), WaitReason::kNone);
   // Alone here: going through the loop every kLoopEvery-th time is enough.
   if (!worker.processor_->has_queued() && worker.core_.inject().empty() && worker.turns_ + 1 < kLoopEvery &&
       !worker.core_.stopping()) {
@@ -222,8 +228,7 @@ void Worker::Yield(Worker& worker) {
 
 void Worker::Park(Worker& worker, const ParkInfo& info, ParkCommit commit, void* argument) {
   ControlBlock& self = *worker.current();
-  FIBERSCOPE_CHECK(worker.processor_ != nullptr, "fiber %d waits (%s) inside Blocking()", self.fiber_id().value,
-                   WaitReasonName(info.reason));
+  if (__builtin_expect(worker.processor_ == nullptr, false)) FailInsideBlocking(self, info.reason);
   // Before the word says "waiting": its release store publishes them.
   self.wait_reason.store(info.reason, std::memory_order_relaxed);
   self.wait_object_id.store(info.object_id, std::memory_order_relaxed);
