@@ -162,14 +162,13 @@ TEST_P(TimedWaitTest, EveryKindOfWaitCanBeCancelled) {
         {"no channel", [&] { Receive(static_cast<Channel<int>*>(nullptr)); }},
     };
     for (const auto& [name, wait] : waits) {
-      SCOPED_TRACE(name);
       ControlBlock* self = nullptr;
       std::atomic<Left> left{Left::kNot};
       const Fiber fiber = SpawnCancellable(self, left, wait);
       AwaitState(fiber, FiberState::kWaiting);
       Cancel(*self);
       fiber.Join();
-      EXPECT_EQ(left, Left::kCancelled);
+      EXPECT_EQ(left, Left::kCancelled) << name;
     }
     EXPECT_EQ(TimersOf(*CurrentFiber()), 0u);
     channel.Close();
@@ -286,7 +285,10 @@ TEST_P(TimedWaitTest, AMutexIsHandedPastTheOnesThatGaveUp) {
     std::vector<Fiber> impatient;
     std::atomic<int> failed{0};
     for (int i = 0; i < 5; ++i) impatient.push_back(Spawn([&] { failed += mutex.try_lock_for(milliseconds(1)) ? 0 : 1; }));
-    for (const Fiber& fiber : impatient) AwaitState(fiber, FiberState::kWaiting);
+    // Until each waits, or has given up already.
+    for (const Fiber& fiber : impatient) {
+      while (fiber.state() != FiberState::kWaiting && fiber.state() != FiberState::kDead) this_fiber::Yield();
+    }
     FiberId owner;
     const Fiber patient = Spawn([&] {
       std::lock_guard lock(mutex);

@@ -97,20 +97,19 @@ class Prepared {
 TEST_P(SelectTest, DoesWhatGoDoesForEachConditionOfAChannel) {
   RunInFiber([&] {
     for (const Expected& row : kTable) {
-      SCOPED_TRACE(row.name);
       {
         Prepared prepared(row);
         std::optional<int> into = -1;
-        EXPECT_EQ(TrySelect(ReceiveCase(prepared.get(), into)), row.receive_ready ? std::optional<size_t>(0) : std::nullopt);
-        EXPECT_EQ(into, row.receive_ready ? row.received : -1);
+        EXPECT_EQ(TrySelect(ReceiveCase(prepared.get(), into)), row.receive_ready ? std::optional<size_t>(0) : std::nullopt) << row.name;
+        EXPECT_EQ(into, row.receive_ready ? row.received : -1) << row.name;
       }
       {
         Prepared prepared(row);
         int value = 9;
         bool sent = false;
         EXPECT_EQ(TrySelect(SendCase(prepared.get(), value, &sent)),
-                  row.send_ready ? std::optional<size_t>(0) : std::nullopt);
-        EXPECT_EQ(sent, row.sent);
+                  row.send_ready ? std::optional<size_t>(0) : std::nullopt) << row.name;
+        EXPECT_EQ(sent, row.sent) << row.name;
       }
       {
         // The waiting form agrees: ready at once, or not within a deadline that has passed.
@@ -118,8 +117,9 @@ TEST_P(SelectTest, DoesWhatGoDoesForEachConditionOfAChannel) {
         std::optional<int> into = -1;
         const absl::StatusOr<size_t> chosen = SelectUntil(Deadline::min(), ReceiveCase(prepared.get(), into));
         EXPECT_EQ(chosen.status().code(),
-                  row.receive_ready ? absl::StatusCode::kOk : absl::StatusCode::kDeadlineExceeded);
-        EXPECT_EQ(into, row.receive_ready ? row.received : -1);
+                  row.receive_ready ? absl::StatusCode::kOk : absl::StatusCode::kDeadlineExceeded)
+            << row.name;
+        EXPECT_EQ(into, row.receive_ready ? row.received : -1) << row.name;
       }
       {
         // In company: a case that can never happen changes nothing.
@@ -128,7 +128,7 @@ TEST_P(SelectTest, DoesWhatGoDoesForEachConditionOfAChannel) {
         std::optional<int> never;
         Channel<int>* const none = nullptr;
         EXPECT_EQ(TrySelect(ReceiveCase(none, never), ReceiveCase(prepared.get(), into)),
-                  row.receive_ready ? std::optional<size_t>(1) : std::nullopt);
+                  row.receive_ready ? std::optional<size_t>(1) : std::nullopt) << row.name;
       }
     }
   });
@@ -332,8 +332,6 @@ TEST_P(SelectTest, PlainThreadsSelectToo) {
         std::optional<int> into_b;
         sum += Select(ReceiveCase(&a, into_a), ReceiveCase(&b, into_b)) == 0 ? into_a.value() : into_b.value();
       }
-      std::optional<int> nothing;
-      EXPECT_EQ(TrySelect(ReceiveCase(&a, nothing)), std::nullopt);
     });
   }
   WaitGroup group;
@@ -347,6 +345,10 @@ TEST_P(SelectTest, PlainThreadsSelectToo) {
   group.Wait();
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(sum, 600);
+  std::optional<int> nothing;
+  EXPECT_EQ(TrySelect(ReceiveCase(&a, nothing), ReceiveCase(&b, nothing)), std::nullopt);
+  EXPECT_EQ(SelectFor(microseconds(1), ReceiveCase(&a, nothing), ReceiveCase(&b, nothing)).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
 }
 
 // ---- Under load: all configurations of the issue, with queues of two slots so that everything overflows.
