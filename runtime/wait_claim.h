@@ -41,8 +41,6 @@
 // For plain threads the record and the claim are the same; the winner arrives by setting the futex that the thread sleeps on
 // (waiter.h), and the thread puts the word at rest itself.
 //
-// Checked by tests/runtime/model/wait_claim_model.cc over all interleavings within its bounds.
-//
 // Thread-safe as described. Never blocks. Cost: one locked instruction per Claim and per Arrive.
 #ifndef FIBERSCOPE_RUNTIME_WAIT_CLAIM_H_
 #define FIBERSCOPE_RUNTIME_WAIT_CLAIM_H_
