@@ -14,6 +14,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -77,12 +78,14 @@ struct alignas(64) ControlBlock {
   void (*run)(void* callable, bool call) = nullptr;
 
   // -- Waiting and being waited for.
-  Waiter waiter;
+  WaitRecord wait;
+  Waiter waiter;  // the first node; its record is `wait`, for ever
   FutexLock join_lock;
   // How often a stopping scheduler has told the fiber to end; it may swallow the exception, but not for ever.
   uint32_t stop_requests = 0;
-  std::atomic<uint64_t> suspend_word{0};  // suspend.h
-  WaitQueue joiners;                      // GUARDED_BY(join_lock)
+  WaitQueue joiners;  // GUARDED_BY(join_lock)
+  // Whether waits of this fiber may be cancelled and whether it was asked to; bits of Cancellation (park.h).
+  std::atomic<uint8_t> cancellation{0};
 
   // -- The stack.
   void* callable = nullptr;  // lies at the top of the stack
@@ -96,6 +99,14 @@ struct alignas(64) ControlBlock {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static_assert(sizeof(ControlBlock) <= 320, "a million fibers should cost 256 MB of blocks at most");
 #endif
+
+// The fiber whose record, or whose wait's timer, this is.
+inline ControlBlock& FiberOf(WaitRecord& record) {
+  return *reinterpret_cast<ControlBlock*>(reinterpret_cast<char*>(&record) - offsetof(ControlBlock, wait));
+}
+inline ControlBlock& FiberOfTimer(TimerNode& node) {
+  return *reinterpret_cast<ControlBlock*>(reinterpret_cast<char*>(&node) - offsetof(ControlBlock, wait.timer));
+}
 
 }  // namespace internal
 }  // namespace fiberscope

@@ -82,7 +82,7 @@ absl::Status FiberPool::AddSlab(StackClass stack_class, SharedList& list) {
     const StackBounds stack = stacks.Bounds(block->stack_slot);
     block->stack_high = stack.high;
     block->stack_bytes = static_cast<uint32_t>(stack.size());
-    block->waiter.fiber = block;
+    block->waiter.record = &block->wait;
     block->next = i + 1 < count ? &blocks[i + 1] : list.head;
   }
   list.head = blocks;

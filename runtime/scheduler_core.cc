@@ -192,6 +192,7 @@ void SchedulerCore::UnwindFibers() {
       if (fiber.scheduler != this || fiber.state.Load().state() != FiberState::kWaiting) return true;
       if (fiber.stop_requests >= kStopRequestLimit) return true;
       any = true;
+      if (!TakeOverWait(fiber)) return true;
       if (++fiber.stop_requests == kStopRequestLimit) {
         std::fprintf(stderr, "fiberscope: fiber %llu catches every exception and waits again; its stack is abandoned\n",
                      static_cast<unsigned long long>(fiber.fiber_id().value));

@@ -32,9 +32,10 @@ void EndFiber(ControlBlock& self) {
   // Everything the fiber did happens before its joiners go on: they take the lock after us or are woken by us.
   self.join_lock.lock();
   self.id.store(0, std::memory_order_release);
-  WaitQueue joiners = std::exchange(self.joiners, WaitQueue{});
+  WakeList joiners;
+  self.joiners.ClaimAll(joiners);
   self.join_lock.unlock();
-  while (Waiter* const waiter = joiners.PopFront()) Wake(*waiter, WaitOutcome::kDone);
+  WakeAll(joiners, WaitOutcome::kDone);
 }
 
 // The first C++ function on every fiber's stack, entered from the trampoline.
@@ -91,6 +92,7 @@ Fiber StartFiber(SchedulerCore& core, const SpawnSlot& slot, void (*run)(void*, 
   block.callable = slot.callable;
   block.exceptions = {};
   block.stop_requests = 0;
+  block.cancellation.store(0, std::memory_order_relaxed);
   const FiberId id{NextId()};
   block.id.store(id.value, std::memory_order_release);
   block.state.Create();

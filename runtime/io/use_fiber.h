@@ -131,13 +131,14 @@ class async_result<fiberscope::use_fiber_t, void(Args...)> {
   static auto initiate(Initiation&& initiation, fiberscope::use_fiber_t token, InitiationArgs&&... arguments) {
     using Result = fiberscope::internal::FiberResult<std::decay_t<Args>...>;
     Result result;
-    fiberscope::internal::Suspension suspension;
+    // Not cancellable: who cancels an operation makes it complete early, so that nothing it has done gets lost.
+    fiberscope::internal::Suspension suspension({.cancellable = false});
     suspension.set_slot(&result);
     std::forward<Initiation>(initiation)(
         fiberscope::internal::FiberHandler<std::decay_t<Args>...>(suspension.token(),
                                                                   fiberscope::internal::CurrentReactor()),
         std::forward<InitiationArgs>(arguments)...);
-    if (!suspension.Wait({.reason = fiberscope::WaitReason::kIo})) {
+    if (suspension.Wait({.reason = fiberscope::WaitReason::kIo}) != fiberscope::internal::WaitOutcome::kDone) {
       fiberscope::internal::ThrowStopped();
       fiberscope::internal::CompleteAborted(result);
     }

@@ -14,10 +14,11 @@ void ChannelBase::Close() {
   FIBERSCOPE_CHECK(!closed_, "close of a closed channel (%s)", object_.name() != nullptr ? object_.name() : "unnamed");
   closed_ = true;
   // Collected under the lock, woken outside of it. Order of arrival.
-  WaitQueue waiting = std::exchange(receivers_, WaitQueue{});
-  while (Waiter* const sender = senders_.PopFront()) waiting.PushBack(*sender);
+  WakeList waiting;
+  receivers_.ClaimAll(waiting);
+  senders_.ClaimAll(waiting);
   lock_.unlock();
-  while (Waiter* const waiter = waiting.PopFront()) Wake(*waiter, WaitOutcome::kClosed);
+  WakeAll(waiting, WaitOutcome::kClosed);
 }
 
 size_t ChannelBase::size() const {
@@ -36,7 +37,7 @@ bool ChannelBase::WaitToReceive(void* value) { return Wait(receivers_, WaitReaso
 bool ChannelBase::Wait(WaitQueue& queue, WaitReason reason, void* value) {
   const ParkInfo info{.reason = reason, .object_id = object_.EnsureId(), .owner_id = 0};
   const WaitOutcome outcome = WaitIn(queue, lock_, info, value);
-  if (outcome == WaitOutcome::kStopped) ThrowStopped();
+  ThrowInterrupted(outcome);
   return outcome == WaitOutcome::kDone;
 }
 

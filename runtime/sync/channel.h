@@ -137,7 +137,7 @@ class Channel : public internal::ChannelBase {
 
   // Both: lock held; true: done, and released.
   bool SendNow(T& value) {
-    if (internal::Waiter* const receiver = receivers_.PopFront()) {
+    if (internal::Waiter* const receiver = receivers_.ClaimFront()) {
       static_cast<std::optional<T>*>(receiver->slot)->emplace(std::move(value));
       lock_.unlock();
       internal::Wake(*receiver, internal::WaitOutcome::kDone);
@@ -154,13 +154,13 @@ class Channel : public internal::ChannelBase {
     internal::Waiter* sender = nullptr;
     if (size_ > 0) {
       value.emplace(TakeFront());
-      sender = senders_.PopFront();
+      sender = senders_.ClaimFront();
       if (sender != nullptr) {  // the ring was full: the oldest sender's value takes the free place at its end
         new (&ring_[(first_ + size_) % capacity()].value) T(std::move(*static_cast<T*>(sender->slot)));
         ++size_;
       }
     } else {
-      sender = senders_.PopFront();
+      sender = senders_.ClaimFront();
       if (sender == nullptr) return false;
       value.emplace(std::move(*static_cast<T*>(sender->slot)));
     }

@@ -57,7 +57,7 @@ void Mutex::LockSlow(uint64_t self) {
   }
   const internal::ParkInfo info{
       .reason = WaitReason::kMutexLock, .object_id = object_.EnsureId(), .owner_id = word >> 1};
-  const internal::WaitOutcome outcome = internal::WaitIn(waiters_, queue_lock_, info, nullptr);
+  const internal::WaitOutcome outcome = internal::WaitIn(waiters_, queue_lock_, info, nullptr, {.cancellable = false});
   // kDone: unlock() made us the owner.
   if (outcome == internal::WaitOutcome::kStopped) internal::ThrowStopped();
 }
@@ -66,8 +66,8 @@ void Mutex::UnlockSlow(uint64_t self) {
   queue_lock_.lock();
   FIBERSCOPE_CHECK(owner().value == self, "fiber %d unlocks mutex (%s), which fiber %d holds", self,
                    object_.name() != nullptr ? object_.name() : "unnamed", owner().value);
-  internal::Waiter* const next = waiters_.PopFront();
-  const uint64_t next_owner = next == nullptr ? 0 : next->fiber->fiber_id().value << 1;
+  internal::Waiter* const next = waiters_.ClaimFront();
+  const uint64_t next_owner = next == nullptr ? 0 : internal::FiberOf(*next->record).fiber_id().value << 1;
   word_.store(next_owner | (waiters_.empty() ? 0 : kWaiters), std::memory_order_release);
   queue_lock_.unlock();
   if (next != nullptr) internal::Wake(*next, internal::WaitOutcome::kDone);

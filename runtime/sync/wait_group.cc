@@ -19,11 +19,11 @@ void WaitGroup::Add(int64_t count) {
   count_ += count;
   FIBERSCOPE_CHECK(count_ >= 0, "wait group (%s) has a counter of %d after Add(%d)",
                    object_.name() != nullptr ? object_.name() : "unnamed", count_, count);
-  internal::WaitQueue released;
-  if (count_ == 0) released = std::exchange(waiters_, internal::WaitQueue{});
+  internal::WakeList released;
+  if (count_ == 0) waiters_.ClaimAll(released);
   lock_.unlock();
   // From here on the group may be gone: somebody who found the counter at zero may have destroyed it.
-  while (internal::Waiter* const waiter = released.PopFront()) internal::Wake(*waiter, internal::WaitOutcome::kDone);
+  internal::WakeAll(released, internal::WaitOutcome::kDone);
 }
 
 void WaitGroup::Wait() {
@@ -33,7 +33,7 @@ void WaitGroup::Wait() {
     return;
   }
   const internal::ParkInfo info{.reason = WaitReason::kWaitGroup, .object_id = object_.EnsureId(), .owner_id = 0};
-  if (internal::WaitIn(waiters_, lock_, info, nullptr) == internal::WaitOutcome::kStopped) internal::ThrowStopped();
+  internal::ThrowInterrupted(internal::WaitIn(waiters_, lock_, info, nullptr));
 }
 
 int64_t WaitGroup::count() const {

@@ -1,0 +1,30 @@
+// How a plain thread waits on the objects that fibers wait on: its record and node.
+//
+// They come from memory that is never given back to the system, and are used again by other threads after theirs has ended;
+// so a token or a late futex wake may meet them at any time and does no harm (wait_claim.h).
+//
+// Thread-safe. Never blocks, but for the first call on a thread.
+#ifndef FIBERSCOPE_RUNTIME_THREAD_WAITER_H_
+#define FIBERSCOPE_RUNTIME_THREAD_WAITER_H_
+
+#include <cstddef>
+
+#include "runtime/waiter.h"
+
+namespace fiberscope::internal {
+
+struct ThreadWaiter {
+  WaitRecord record;
+  Waiter node;
+  ThreadWaiter* next_free = nullptr;
+};
+
+// The calling thread's. Not for fibers. Ends the process when there is no memory for one.
+ThreadWaiter& CurrentThreadWaiter();
+
+// The node beside a thread's record.
+Waiter& NodeOfThread(WaitRecord& record);
+
+}  // namespace fiberscope::internal
+
+#endif  // FIBERSCOPE_RUNTIME_THREAD_WAITER_H_
