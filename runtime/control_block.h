@@ -32,6 +32,7 @@ namespace fiberscope {
 
 namespace internal {
 
+struct ContextBinding;
 class SchedulerCore;
 
 // The part of the C++ runtime's per-thread state that belongs to the fiber: which exceptions are being handled and how
@@ -86,6 +87,7 @@ struct alignas(64) ControlBlock {
   WaitQueue joiners;  // GUARDED_BY(join_lock)
   // Whether waits of this fiber may be cancelled and whether it was asked to; bits of Cancellation (park.h).
   std::atomic<uint8_t> cancellation{0};
+  ContextBinding* context_binding = nullptr;  // the fiber's own, of its current context; null: the background
 
   // -- The stack.
   void* callable = nullptr;  // lies at the top of the stack

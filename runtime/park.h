@@ -37,22 +37,16 @@
 #define FIBERSCOPE_RUNTIME_PARK_H_
 
 #include <cstdint>
-#include <exception>
 #include <limits>
 
 #include "runtime/base/futex_lock.h"
 #include "runtime/control_block.h"
+#include "runtime/wait_cancelled.h"
 #include "runtime/wait_object.h"
 #include "runtime/wait_reason.h"
 #include "runtime/waiter.h"
 
 namespace fiberscope {
-
-// Leaves a wait that has no other way to say so, when the fiber is cancelled.
-class WaitCancelled : public std::exception {
- public:
-  const char* what() const noexcept override { return "the wait was cancelled"; }
-};
 
 namespace internal {
 

@@ -29,6 +29,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "runtime/context.h"
 #include "runtime/executor.h"
 #include "runtime/fiber.h"
 #include "runtime/labels.h"
@@ -54,8 +55,11 @@ struct SpawnOptions {
   size_t stack_bytes = 64 * 1024;
   // Instead of those of the spawning fiber.
   std::optional<Labels> labels = std::nullopt;
+  std::optional<Context> context = std::nullopt;
 
-  internal::SpawnRequest request() const { return {name, stack_bytes, labels.has_value() ? &*labels : nullptr}; }
+  internal::SpawnRequest request() const {
+    return {name, stack_bytes, labels.has_value() ? &*labels : nullptr, context.has_value() ? &*context : nullptr};
+  }
 };
 
 class Scheduler {
@@ -69,8 +73,8 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // Runs `function()` on a new fiber. Any thread. Never waits for the fiber. The fiber inherits the labels of the fiber that
-  // spawns it and remembers its id and the place of this call. Throws std::system_error
+  // Runs `function()` on a new fiber. Any thread. Never waits for the fiber. The fiber inherits the labels and the context of the
+  // fiber that spawns it and remembers its id and the place of this call. Throws std::system_error
   // (errc::resource_unavailable_try_again) when there is no memory for a stack, naming the limit, and
   // (errc::operation_not_permitted) when the scheduler was stopped.
   // Cost: ~50 ns, no heap allocation for functions up to 1 KiB.

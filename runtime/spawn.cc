@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "runtime/base/check.h"
 #include "runtime/base/fence.h"
+#include "runtime/context.h"
 #include "runtime/scheduler_core.h"
 #include "runtime/stack/context_switch.h"
 #include "runtime/worker.h"
@@ -28,6 +29,7 @@ uint64_t NextId() {
 }
 
 void EndFiber(ControlBlock& self) {
+  if (self.context_binding != nullptr) UnbindEndingFiber(self);
   { const Labels dropped = Labels::Adopt(self.labels.exchange(nullptr, std::memory_order_relaxed)); }
   // Everything the fiber did happens before its joiners go on: they take the lock after us or are woken by us.
   self.join_lock.lock();
@@ -92,7 +94,10 @@ Fiber StartFiber(SchedulerCore& core, const SpawnSlot& slot, void (*run)(void*, 
   block.callable = slot.callable;
   block.exceptions = {};
   block.stop_requests = 0;
-  block.cancellation.store(0, std::memory_order_relaxed);
+  ContextNode* const context = request.context != nullptr ? request.context->node()
+                               : parent != nullptr        ? ContextOf(*parent)
+                                                          : nullptr;
+  if (context != nullptr) BindNewFiber(block, context);
   const FiberId id{NextId()};
   block.id.store(id.value, std::memory_order_release);
   block.state.Create();

@@ -25,7 +25,11 @@
 #include "runtime/labels.h"
 #include "runtime/park.h"
 
-namespace fiberscope::internal {
+namespace fiberscope {
+
+class Context;
+
+namespace internal {
 
 class SchedulerCore;
 
@@ -35,7 +39,8 @@ inline constexpr size_t kMaxCallableBytes = 1024;
 struct SpawnRequest {
   std::string_view name;
   size_t stack_bytes = 64 * 1024;
-  const Labels* labels = nullptr;  // null: the spawning fiber's
+  const Labels* labels = nullptr;    // null: the spawning fiber's
+  const Context* context = nullptr;  // null: the spawning fiber's
 };
 
 // A dead control block and the room for the function object on its stack.
@@ -126,6 +131,7 @@ __attribute__((always_inline)) inline absl::StatusOr<Fiber> SpawnFunction(Schedu
   }
 }
 
-}  // namespace fiberscope::internal
+}  // namespace internal
+}  // namespace fiberscope
 
 #endif  // FIBERSCOPE_RUNTIME_SPAWN_H_
