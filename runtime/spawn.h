@@ -118,17 +118,26 @@ __attribute__((always_inline)) inline absl::StatusOr<Fiber> SpawnPlaced(Schedule
   return StartFiber(core, *slot, &RunEntry<F>, entry_pc, request);
 }
 
+// For wrappers, which know the address of the user's function.
+template <typename Callable>
+__attribute__((always_inline)) inline absl::StatusOr<Fiber> SpawnFunctionAs(SchedulerCore& core, Callable&& callable,
+                                                                            uintptr_t entry_pc,
+                                                                            const SpawnRequest& request) {
+  using F = std::decay_t<Callable>;
+  if constexpr (sizeof(F) <= kMaxCallableBytes && alignof(F) <= 64) {
+    return SpawnPlaced(core, std::forward<Callable>(callable), entry_pc, request);
+  } else {
+    return SpawnPlaced(core, HeapCallable<F>{std::make_unique<F>(std::forward<Callable>(callable))}, entry_pc, request);
+  }
+}
+
 template <typename Callable>
 __attribute__((always_inline)) inline absl::StatusOr<Fiber> SpawnFunction(SchedulerCore& core, Callable&& callable,
                                                                           const SpawnRequest& request) {
   using F = std::decay_t<Callable>;
   static_assert(std::is_invocable_v<F&>, "a fiber's function is called without arguments");
   const uintptr_t entry_pc = EntryPc<F>(callable, reinterpret_cast<uintptr_t>(&RunEntry<F>));
-  if constexpr (sizeof(F) <= kMaxCallableBytes && alignof(F) <= 64) {
-    return SpawnPlaced(core, std::forward<Callable>(callable), entry_pc, request);
-  } else {
-    return SpawnPlaced(core, HeapCallable<F>{std::make_unique<F>(std::forward<Callable>(callable))}, entry_pc, request);
-  }
+  return SpawnFunctionAs(core, std::forward<Callable>(callable), entry_pc, request);
 }
 
 }  // namespace internal
