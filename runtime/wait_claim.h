@@ -58,7 +58,9 @@ class WaitClaim {
   // the open word through the lock under which that happens; CancelWait pairs with a fence of the waiter's own (park.cc).
   uint32_t Open(bool cancellable) {
     const uint64_t generation = Generation(word_.load(std::memory_order_relaxed)) + 1;
-    word_.store(generation << kGenerationShift | (cancellable ? kCancellable : 0), std::memory_order_relaxed);
+    // Release pairs with the acquire in TrySetClaimed(): CancelWait finds the word without a lock in common, and its outcome must
+    // come after the waiter's own initial one.
+    word_.store(generation << kGenerationShift | (cancellable ? kCancellable : 0), std::memory_order_release);
     return static_cast<uint32_t>(generation);
   }
 
