@@ -6,7 +6,8 @@
 //
 // Coroutines started with asio::co_spawn(scheduler.get_executor(), ...) run on the scheduler beside its fibers: each piece of one, from
 // one suspension to the next, on a fiber. They need nothing from here, except that a coroutine which is to be cancelled should
-// be started on a FiberStrand (fiber_strand.h), because Asio cancels in the executor of the coroutine.
+// be started on a FiberStrand (fiber_strand.h), because Asio cancels in the executor of the coroutine. A fiber that waits for one should
+// use Await rather than co_spawn(..., use_fiber): with Boost 1.81 a cancellation of the latter may come after its end.
 //
 // Exceptions cross: what a coroutine throws, Await throws; what the function of async_spawn throws, co_await throws. Cancellations
 // cross: cancelling a fiber in Await (context.h), or its timeout, cancels the coroutine with terminal cancellation, as Asio's
@@ -19,11 +20,15 @@
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/execution.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
 #include <boost/system/error_code.hpp>
 #include <exception>
 #include <memory>
@@ -41,12 +46,62 @@
 
 namespace fiberscope {
 
+namespace internal {
+
+// What Await needs to cancel its coroutine. Touched in the coroutine's strand.
+struct AwaitState {
+  boost::asio::cancellation_signal signal;
+  bool ended = false;
+};
+
+template <typename T, typename Executor>
+struct InitiateAwait {
+  FiberStrand strand;
+
+  template <typename Handler>
+  void operator()(Handler handler, boost::asio::awaitable<T, Executor> coroutine) const {
+    const auto state = std::make_shared<AwaitState>();
+    // Asio's own way from the handler's slot to the coroutine hands a pointer into the slot to another executor, where it may
+    // arrive after the operation has gone. This one carries a reference, and is in the strand when it emits.
+    handler.get_cancellation_slot().assign([state, strand = strand](boost::asio::cancellation_type type) {
+      boost::asio::post(strand, [state, type] {
+        if (!state->ended) state->signal.emit(type);
+      });
+    });
+    // Through void(std::exception_ptr, T...) back to the fiber, by way of the reactor, where the handler must run.
+    boost::asio::co_spawn(
+        strand, std::move(coroutine),
+        boost::asio::bind_cancellation_slot(
+            state->signal.slot(),
+            boost::asio::bind_executor(strand, [state, handler = std::move(handler)](auto... values) mutable {
+              state->ended = true;
+              const auto reactor = handler.get_executor();
+              boost::asio::post(reactor, [handler = std::move(handler), ... values = std::move(values)]() mutable {
+                handler(std::move(values)...);
+              });
+            })));
+  }
+};
+
+template <typename T>
+struct CoroutineSignature {
+  using type = void(std::exception_ptr, T);
+};
+template <>
+struct CoroutineSignature<void> {
+  using type = void(std::exception_ptr);
+};
+
+}  // namespace internal
+
 // Runs the coroutine on a strand of its own on the calling fiber's scheduler, and waits until it has ended. Returns its result, throws
 // what it throws; boost::system::system_error (operation_aborted) when it was cancelled. `token` may carry a timeout. Fiber-only.
 // Parks the fiber (WaitReason::kIo). The coroutine runs on other fibers; it must not refer to what only this fiber may touch.
 template <typename T, typename Executor>
 T Await(boost::asio::awaitable<T, Executor> coroutine, const use_fiber_t& token = use_fiber) {
-  return boost::asio::co_spawn(FiberStrand(SchedulerExecutor(internal::CurrentCore(), true)), std::move(coroutine), token);
+  const FiberStrand strand(SchedulerExecutor(internal::CurrentCore(), true));
+  return boost::asio::async_initiate<const use_fiber_t&, typename internal::CoroutineSignature<T>::type>(
+      internal::InitiateAwait<T, Executor>{strand}, token, std::move(coroutine));
 }
 
 namespace internal {
@@ -55,10 +110,8 @@ namespace internal {
 template <typename Handler>
 class FiberCompletion {
  public:
-  using Executor = boost::asio::associated_executor_t<Handler, SchedulerExecutor>;
-
   FiberCompletion(Handler handler, const SchedulerExecutor& executor)
-      : handler_(std::move(handler)), work_(boost::asio::get_associated_executor(handler_, executor)) {}
+      : handler_(std::move(handler)), executor_(Tracked(handler_, executor)) {}
 
   // `cancel` runs when the operation's slot is emitted, until Complete.
   template <typename Cancel>
@@ -69,27 +122,21 @@ class FiberCompletion {
 
   template <typename... Args>
   void Complete(Args... args) && {
-    const auto executor = work_.get_executor();
-    boost::asio::post(executor, [handler = std::move(handler_), work = std::move(work_),
-                                 ... args = std::move(args)]() mutable {
+    boost::asio::post(executor_, [handler = std::move(handler_), ... args = std::move(args)]() mutable {
       boost::asio::get_associated_cancellation_slot(handler).clear();
-      work.reset();
       std::move(handler)(std::move(args)...);
     });
   }
 
  private:
-  Handler handler_;
-  boost::asio::executor_work_guard<Executor> work_;
-};
+  // The handler's executor, kept from running out of work until the handler has been posted.
+  static auto Tracked(const Handler& handler, const SchedulerExecutor& executor) {
+    return boost::asio::prefer(boost::asio::get_associated_executor(handler, executor),
+                               boost::asio::execution::outstanding_work.tracked);
+  }
 
-template <typename T>
-struct AsyncSpawnSignature {
-  using type = void(std::exception_ptr, T);
-};
-template <>
-struct AsyncSpawnSignature<void> {
-  using type = void(std::exception_ptr);
+  Handler handler_;
+  std::decay_t<decltype(Tracked(std::declval<const Handler&>(), std::declval<const SchedulerExecutor&>()))> executor_;
 };
 
 // The current exception as Asio's coroutines know it: a cancelled wait is operation_aborted.
@@ -103,7 +150,7 @@ std::exception_ptr CurrentExceptionForAsio();
 template <typename F, typename CompletionToken>
 auto async_spawn(const SchedulerExecutor& executor, F&& function, CompletionToken&& token) {
   using T = std::invoke_result_t<std::decay_t<F>&>;
-  return boost::asio::async_initiate<CompletionToken, typename internal::AsyncSpawnSignature<T>::type>(
+  return boost::asio::async_initiate<CompletionToken, typename internal::CoroutineSignature<T>::type>(
       [executor](auto handler, auto f) {
         // Copies of the source in slot and fiber: whoever is last drops it.
         auto source = std::make_shared<CancelSource>(Context().WithCancel());
