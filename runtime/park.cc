@@ -28,6 +28,11 @@ bool IsCancellable(const ControlBlock& fiber) {
   return (fiber.cancellation.load(std::memory_order_relaxed) & kCancellable) != 0 && std::uncaught_exceptions() == 0;
 }
 
+// Whether a wait ends before it begins because the scheduler stops. A destructor that waits while its fiber is being unwound
+// gets what it waits for if another fiber's unwinding brings it: it parks in earnest, until it is woken or the stopping
+// thread has been round all fibers (SchedulerCore::UnwindFibers).
+bool MustLeave(const SchedulerCore& core) { return core.unwinding() && std::uncaught_exceptions() == 0; }
+
 void WakeThread(WaitRecord& record) {
   std::atomic<uint32_t>& woken = record.thread_woken;
   woken.store(1, std::memory_order_release);
@@ -92,7 +97,7 @@ bool Park(const ParkInfo& info, ParkCommit commit, void* argument) {
 bool ParkAndUnlock(const ParkInfo& info, FutexLock& lock) {
   Worker& worker = CurrentWorkerOnFiber();
   SchedulerCore& core = worker.core();
-  if (core.unwinding()) {
+  if (MustLeave(core)) {
     lock.unlock();
     return false;
   }
@@ -174,7 +179,7 @@ WaitOutcome ClaimedWait::Wait(const ParkInfo& info) {
   waited_ = true;
   if (fiber_ == nullptr) return BlockThread();
   Worker& worker = CurrentWorkerOnFiber();
-  if (worker.core().unwinding()) return EndAs(WaitOutcome::kStopped);
+  if (MustLeave(worker.core())) return EndAs(WaitOutcome::kStopped);
   if (cancellable_) {
     SeqCstFence();  // pairs with the one in CancelWait(); see the top of park.h
     if ((fiber_->cancellation.load(std::memory_order_relaxed) & kCancelPending) != 0) return EndAs(WaitOutcome::kCancelled);
@@ -230,7 +235,7 @@ void EndClaimedWait(WaitRecord& record, WaitOutcome outcome) {
 
 bool ClaimWait(const WaitToken& token) { return token.record->claim.ClaimGeneration(token.generation); }
 
-void* SlotOf(WaitRecord& record) { return record.is_thread ? NodeOfThread(record).slot : FiberOf(record).waiter.slot; }
+void* SlotOf(WaitRecord& record) { return record.is_thread ? ThreadWaiterOf(record).node.slot : FiberOf(record).waiter.slot; }
 
 bool CancelWait(const WaitToken& token) {
   if (!ClaimWait(token)) return false;

@@ -30,7 +30,8 @@
 // a catch block and go on on another thread. thread_local variables do not travel.
 //
 // When the scheduler stops, every wait ends with kStopped. The caller leaves the place where it waited and calls
-// ThrowInterrupted(), which unwinds the fiber's stack.
+// ThrowInterrupted(), which unwinds the fiber's stack. A destructor that then waits (for a child, a lock, a channel) is still
+// parked until every other fiber was told to unwind once, so it can get what it waits for.
 //
 // Fiber-only unless said otherwise. Parks the fiber. Cost: one switch, one coarse clock read.
 #ifndef FIBERSCOPE_RUNTIME_PARK_H_

@@ -7,6 +7,7 @@
 #include "runtime/base/fence.h"
 #include "runtime/context.h"
 #include "runtime/scheduler_core.h"
+#include "runtime/select_nodes.h"
 #include "runtime/stack/context_switch.h"
 #include "runtime/worker.h"
 
@@ -31,6 +32,7 @@ uint64_t NextId() {
 void EndFiber(ControlBlock& self) {
   if (self.context_binding != nullptr) UnbindEndingFiber(self);
   { const Labels dropped = Labels::Adopt(self.labels.exchange(nullptr, std::memory_order_relaxed)); }
+  ReleaseSelectNodes(self.wait);
   // Everything the fiber did happens before its joiners go on: they take the lock after us or are woken by us.
   self.join_lock.lock();
   self.id.store(0, std::memory_order_release);

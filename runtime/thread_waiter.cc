@@ -1,10 +1,14 @@
 #include "runtime/thread_waiter.h"
 
+#include <unistd.h>
+
+#include <atomic>
 #include <mutex>
 #include <new>
 
 #include "runtime/base/futex_lock.h"
 #include "runtime/runtime_arena.h"
+#include "runtime/select_nodes.h"
 
 namespace fiberscope::internal {
 namespace {
@@ -18,12 +22,20 @@ constinit thread_local ThreadWaiter* t_waiter = nullptr;
 // waiter that is not given back.
 struct ReturnAtThreadEnd {
   ~ReturnAtThreadEnd() {
+    ReleaseSelectNodes(t_waiter->record);
     std::lock_guard lock(g_lock);
     t_waiter->next_free = g_free;
     g_free = t_waiter;
     t_waiter = nullptr;
   }
 };
+
+// Thread ids are used again, hence the number.
+uint64_t NewOwnerWord() {
+  static constinit std::atomic<uint64_t> last_number{0};
+  const uint64_t number = last_number.fetch_add(1, std::memory_order_relaxed) + 1;
+  return uint64_t{1} << 63 | (number & 0x7fff'ffff) << 32 | static_cast<uint64_t>(gettid()) << 1;
+}
 
 ThreadWaiter* Take() {
   {
@@ -44,14 +56,11 @@ ThreadWaiter* Take() {
 ThreadWaiter& CurrentThreadWaiter() {
   if (t_waiter == nullptr) {
     t_waiter = Take();
+    t_waiter->owner_word = NewOwnerWord();
     static thread_local ReturnAtThreadEnd at_end;
     static_cast<void>(at_end);
   }
   return *t_waiter;
-}
-
-Waiter& NodeOfThread(WaitRecord& record) {
-  return reinterpret_cast<ThreadWaiter*>(reinterpret_cast<char*>(&record) - offsetof(ThreadWaiter, record))->node;
 }
 
 }  // namespace fiberscope::internal

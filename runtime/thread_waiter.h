@@ -8,6 +8,7 @@
 #define FIBERSCOPE_RUNTIME_THREAD_WAITER_H_
 
 #include <cstddef>
+#include <cstdint>
 
 #include "runtime/waiter.h"
 
@@ -16,14 +17,17 @@ namespace fiberscope::internal {
 struct ThreadWaiter {
   WaitRecord record;
   Waiter node;
+  uint64_t owner_word = 0;  // sync/lock_owner.h
   ThreadWaiter* next_free = nullptr;
 };
 
 // The calling thread's. Not for fibers. Ends the process when there is no memory for one.
 ThreadWaiter& CurrentThreadWaiter();
 
-// The node beside a thread's record.
-Waiter& NodeOfThread(WaitRecord& record);
+// The one that a thread's record is part of.
+inline ThreadWaiter& ThreadWaiterOf(WaitRecord& record) {
+  return *reinterpret_cast<ThreadWaiter*>(reinterpret_cast<char*>(&record) - offsetof(ThreadWaiter, record));
+}
 
 }  // namespace fiberscope::internal
 

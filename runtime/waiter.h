@@ -26,6 +26,7 @@
 namespace fiberscope::internal {
 
 class WaitQueue;
+struct SelectNodes;
 struct Waiter;
 
 // What ended a wait.
@@ -40,8 +41,8 @@ enum class WaitOutcome : uint8_t {
 
 struct WaitRecord {
   WaitClaim claim;
-  TimerNode timer;                  // of the deadline
-  Waiter* select_nodes = nullptr;   // more nodes than the inline one, once needed; waiter_arena.h
+  TimerNode timer;                      // of the deadline
+  SelectNodes* select_nodes = nullptr;  // more nodes than the inline one, once needed; select_nodes.h
   // Plain threads only: 0 until woken, a futex. Release store by the waker, acquire load by the thread.
   std::atomic<uint32_t> thread_woken{0};
   WaitOutcome outcome = WaitOutcome::kPending;  // written by who ends the wait, before it arrives or unparks
@@ -86,7 +87,7 @@ class WaitQueue {
  public:
   bool empty() const { return head_ == nullptr; }
   // The longest waiting one; its wait may have ended otherwise.
-  const Waiter* front() const { return head_; }
+  Waiter* front() const { return head_; }
 
   void PushBack(Waiter& waiter) {
     waiter.queue = this;
@@ -99,8 +100,7 @@ class WaitQueue {
   // The longest waiting node whose wait could be claimed, taken out; the caller must wake it. Null when there is none.
   Waiter* ClaimFront() {
     while (Waiter* const first = head_) {
-      Remove(*first);
-      if (!first->claimed_wait || first->record->claim.Claim()) return first;
+      if (Claim(*first)) return first;
     }
     return nullptr;
   }
@@ -108,6 +108,12 @@ class WaitQueue {
   // All of them.
   void ClaimAll(WakeList& claimed) {
     while (Waiter* const waiter = ClaimFront()) claimed.PushBack(*waiter);
+  }
+
+  // Takes a queued node out; whether its wait could be claimed. True: the caller must wake it.
+  bool Claim(Waiter& waiter) {
+    Remove(waiter);
+    return !waiter.claimed_wait || waiter.record->claim.Claim();
   }
 
   void Remove(Waiter& waiter) {
