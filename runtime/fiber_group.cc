@@ -4,21 +4,9 @@
 
 #include "runtime/base/check.h"
 #include "runtime/park.h"
-#include "runtime/worker.h"
+#include "runtime/wait_through_stop.h"
 
 namespace fiberscope::internal {
-namespace {
-
-bool UnlockCommit(ControlBlock&, void* lock) {
-  static_cast<FutexLock*>(lock)->unlock();
-  return true;
-}
-
-// Park() refuses when the scheduler is stopping.
-void ParkInSpiteOfStop(const ParkInfo& info, FutexLock& lock) { Worker::Park(*Worker::Current(), info, UnlockCommit, &lock); }
-
-}  // namespace
-
 FiberGroup::~FiberGroup() {
   // The last Done may still be between its unlock and its return.
   std::lock_guard guard(lock_);
@@ -49,17 +37,12 @@ bool FiberGroup::Wait() {
   bool stopped = false;
   lock_.lock();
   while (count_ != 0) {
-    if (!stopped) {
-      stopped = WaitIn(waiters_, lock_, info, nullptr, {.cancellable = false}) == WaitOutcome::kStopped;
+    if (stopped) {
+      ParkThroughStop(waiters_, lock_, info);
     } else {
-      // Only the thread that unwinds the fibers is left, and it comes back to us after it has told the others.
-      Waiter& waiter = CurrentFiber()->waiter;
-      waiter.claimed_wait = false;
-      waiters_.PushBack(waiter);
-      ParkInSpiteOfStop(info, lock_);
+      stopped = WaitIn(waiters_, lock_, info, nullptr, {.cancellable = false}) == WaitOutcome::kStopped;
+      lock_.lock();
     }
-    lock_.lock();
-    if (stopped && CurrentFiber()->waiter.queue != nullptr) waiters_.Remove(CurrentFiber()->waiter);
   }
   lock_.unlock();
   return !stopped;

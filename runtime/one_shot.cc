@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "runtime/base/check.h"
+#include "runtime/wait_through_stop.h"
 
 namespace fiberscope::internal {
 
@@ -27,6 +28,11 @@ WaitOutcome OneShot::Wait(const ParkInfo& info, const WaitLimits& limits) {
   }
   const WaitOutcome outcome = WaitIn(waiters_, lock_, info, nullptr, limits);
   return outcome != WaitOutcome::kDone && published() ? WaitOutcome::kDone : outcome;
+}
+
+void OneShot::WaitThroughStop(const ParkInfo& info) {
+  std::lock_guard guard(lock_);
+  while (!published()) ParkThroughStop(waiters_, lock_, info);
 }
 
 }  // namespace fiberscope::internal

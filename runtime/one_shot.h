@@ -40,6 +40,9 @@ class OneShot {
   // fiber or blocks the thread.
   WaitOutcome Wait(const ParkInfo& info, const WaitLimits& limits = {});
 
+  // The same after kStopped, of a fiber that cannot leave without the result (wait_through_stop.h). Fiber-only.
+  void WaitThroughStop(const ParkInfo& info);
+
  private:
   template <typename T>
   friend class OneShotRef;

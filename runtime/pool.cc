@@ -20,7 +20,7 @@
 namespace fiberscope {
 namespace internal {
 
-// The function of a fiber of the pool. Its task is discarded if the scheduler stops before the fiber runs.
+// The function of a fiber of the pool. If the scheduler stops before the fiber runs, or while it does, what is left is discarded.
 class PoolFiber {
  public:
   PoolFiber(Pool& pool, OneShotRef<PoolTask> task) : pool_(&pool), task_(std::move(task)) { pool.fibers_.Add(); }
@@ -28,24 +28,37 @@ class PoolFiber {
   PoolFiber& operator=(PoolFiber&&) = delete;
   ~PoolFiber() {
     if (pool_ == nullptr) return;
-    if (task_) Abandon();
+    if (!finished_) Abandon();
     pool_->fibers_.Done();  // the pool may be gone from here on
   }
 
-  void operator()() { pool_->RunTasks(TakeTask()); }
-  OneShotRef<PoolTask> TakeTask() { return std::move(task_); }
+  void operator()() {
+    pool_->RunTasks(std::exchange(task_, {}));
+    finished_ = true;
+  }
+  // Of a fiber that could not be spawned.
+  OneShotRef<PoolTask> TakeBack() {
+    finished_ = true;
+    return std::exchange(task_, {});
+  }
 
  private:
   void Abandon() {
-    task_->Discard(absl::CancelledError("the scheduler stopped before the task was started"));
-    std::lock_guard guard(pool_->lock_);
-    pool_->End(*task_);
-    ++pool_->metrics_.cancelled;
-    --pool_->fiber_count_;
+    if (task_) task_->Discard(absl::CancelledError("the scheduler stopped before the task was started"));
+    {
+      std::lock_guard guard(pool_->lock_);
+      --pool_->fiber_count_;
+      if (task_) {
+        pool_->End(*task_);
+        ++pool_->metrics_.cancelled;
+      }
+    }
+    pool_->DiscardQueue();
   }
 
   Pool* pool_;
   OneShotRef<PoolTask> task_;
+  bool finished_ = false;
 };
 
 std::exception_ptr PoolStatusException(const absl::Status& status) {
@@ -181,7 +194,7 @@ absl::Status Pool::SpawnFor(TaskRef task) {
                                                                .context = &background});
   if (fiber.ok()) return absl::OkStatus();
   // The function is untouched.
-  const TaskRef refused = function.TakeTask();
+  const TaskRef refused = function.TakeBack();
   std::lock_guard guard(lock_);
   End(*refused);
   --fiber_count_;

@@ -60,18 +60,18 @@ void FiberOperation::PostEmission(cancellation_type type) {
 
 FiberOperation::Ended FiberOperation::AwaitCompletion(std::chrono::nanoseconds timeout) {
   const ParkInfo info{.reason = WaitReason::kIo};
-  switch (Wait(info, {.deadline_ns = DeadlineNs(timeout)})) {
-    case WaitOutcome::kDone:
-      return Ended::kNormally;
-    case WaitOutcome::kTimedOut:
-      RequestCancel(kStop);
-      return Wait(info, {.cancellable = false}) == WaitOutcome::kDone ? Ended::kAfterTimeout : Ended::kStopped;
-    case WaitOutcome::kCancelled:
-      RequestCancel(kStop);
-      return Wait(info, {.cancellable = false}) == WaitOutcome::kDone ? Ended::kAfterCancel : Ended::kStopped;
-    default:
-      return Ended::kStopped;
+  Ended ended = Ended::kNormally;
+  WaitOutcome outcome = Wait(info, {.deadline_ns = DeadlineNs(timeout)});
+  if (outcome == WaitOutcome::kTimedOut || outcome == WaitOutcome::kCancelled) {
+    ended = outcome == WaitOutcome::kTimedOut ? Ended::kAfterTimeout : Ended::kAfterCancel;
+    RequestCancel(kStop);
+    outcome = Wait(info, {.cancellable = false});
   }
+  if (outcome == WaitOutcome::kDone) return ended;
+  // The one thread that is left runs fibers and reactor in turn, so this is in the reactor's strand.
+  if (!completed_) signal_.emit(kStop);
+  WaitThroughStop(info);
+  return Ended::kStopped;
 }
 
 }  // namespace fiberscope::internal

@@ -33,8 +33,11 @@
 // unless the operation has completed, which it knows from a flag that only the strand touches. An operation bound to another executor
 // (asio::bind_executor around use_fiber) leaves that strand; do not cancel such operations.
 //
-// When the scheduler stops, the wait ends by unwinding the fiber (ForcedUnwind, runtime/park.h); the operation's completion,
-// if it still comes, goes nowhere.
+// When the scheduler stops, the operation is cancelled as well, and when it has completed, and so is done with the caller's buffers,
+// the fiber is unwound (ForcedUnwind, runtime/park.h). A fiber whose operation cannot be cancelled and does not complete is left
+// as it is; its destructors do not run. A destructor that waits for I/O meanwhile goes on with what the operation says.
+//
+// The I/O object must live until the call returns, as Asio asks for where cancellation slots are emitted.
 //
 // Fiber-only. Parks the fiber. Cost beyond Asio's: one allocation, one park; with a timeout, a timer.
 #ifndef FIBERSCOPE_RUNTIME_IO_USE_FIBER_H_
@@ -55,11 +58,11 @@
 #include <type_traits>
 #include <utility>
 
-#include "runtime/base/check.h"
 #include "runtime/base/futex_lock.h"
 #include "runtime/context.h"
 #include "runtime/one_shot.h"
 #include "runtime/park.h"
+#include "runtime/wait_cancelled.h"
 
 namespace fiberscope {
 
@@ -102,7 +105,8 @@ class FiberOperation : public OneShot {
   }
 
   enum class Ended : uint8_t { kNormally, kAfterCancel, kAfterTimeout, kStopped };
-  // Waits for the completion, and asks the operation to stop when the fiber is cancelled or the timeout passes.
+  // Waits for the completion, and asks the operation to stop when the fiber is cancelled, the timeout passes, or the scheduler
+  // stops. In any case it has completed then.
   Ended AwaitCompletion(std::chrono::nanoseconds timeout);
 
  private:
@@ -164,8 +168,7 @@ class FiberHandler {
   executor_type executor_;
 };
 
-// The values of an operation that was not started or not waited for. Signatures without an error_code throw WaitCancelled, or, in a
-// destructor whose fiber a stopping scheduler unwinds, fail a CHECK.
+// The values of an operation that was not started. Signatures without an error_code throw WaitCancelled.
 template <typename... Args>
 std::tuple<Args...> AbortedValues() {
   if constexpr (sizeof...(Args) > 0 && (std::is_default_constructible_v<Args> && ...)) {
@@ -175,14 +178,33 @@ std::tuple<Args...> AbortedValues() {
       return values;
     }
   }
-  ThrowInterrupted(WaitOutcome::kCancelled);
-  FIBERSCOPE_CHECK(false, "a destructor waits for an operation that cannot report that the scheduler has stopped");
-  __builtin_unreachable();
+  throw WaitCancelled();
 }
+
+// What the caller gets for a completion of void(Args...): the values without a leading error_code or exception_ptr. Spelt out,
+// because overload resolution within Asio asks for it with argument types that no body could be compiled for.
+template <typename... Values>
+struct FiberValues {
+  using type = std::tuple<Values...>;
+};
+template <>
+struct FiberValues<> {
+  using type = void;
+};
+template <typename Value>
+struct FiberValues<Value> {
+  using type = Value;
+};
+template <typename... Args>
+struct FiberReturn : FiberValues<Args...> {};
+template <typename... Rest>
+struct FiberReturn<boost::system::error_code, Rest...> : FiberValues<Rest...> {};
+template <typename... Rest>
+struct FiberReturn<std::exception_ptr, Rest...> : FiberValues<Rest...> {};
 
 // Takes the leading error_code or exception_ptr off and deals with it.
 template <typename First, typename... Rest>
-auto UnwrapResult(const use_fiber_t& token, std::tuple<First, Rest...>& values) {
+typename FiberReturn<First, Rest...>::type UnwrapResult(const use_fiber_t& token, std::tuple<First, Rest...>& values) {
   const auto rest = [](auto&, auto&... each) {
     if constexpr (sizeof...(Rest) == 1) {
       return (std::move(each), ...);
@@ -211,7 +233,7 @@ inline void UnwrapResult(const use_fiber_t&, std::tuple<>&) {}
 
 // Starts an operation of signature void(Args...), waits for it, and returns or throws what it brought.
 template <typename... Args, typename Slot, typename Initiation, typename... InitiationArgs>
-auto RunOperation(const use_fiber_t& token, Slot slot, Initiation&& initiation, InitiationArgs&&... arguments) {
+typename FiberReturn<Args...>::type RunOperation(const use_fiber_t& token, Slot slot, Initiation&& initiation, InitiationArgs&&... arguments) {
   if (FiberIsCancelled()) {
     std::tuple<Args...> values = AbortedValues<Args...>();
     return UnwrapResult(token, values);
@@ -226,10 +248,7 @@ auto RunOperation(const use_fiber_t& token, Slot slot, Initiation&& initiation, 
                                        std::forward<InitiationArgs>(arguments)...);
   result->SetStarted();
   const FiberOperation::Ended ended = result->AwaitCompletion(token.timeout_after);
-  if (ended == FiberOperation::Ended::kStopped) {
-    ThrowStopped();
-    result->values.emplace(AbortedValues<Args...>());
-  }
+  if (ended == FiberOperation::Ended::kStopped) ThrowStopped();
   if constexpr (sizeof...(Args) > 0) {
     auto& first = std::get<0>(*result->values);
     if constexpr (std::is_same_v<std::decay_t<decltype(first)>, boost::system::error_code>) {
@@ -250,7 +269,8 @@ template <typename... Args>
 class async_result<fiberscope::use_fiber_t, void(Args...)> {
  public:
   template <typename Initiation, typename... InitiationArgs>
-  static auto initiate(Initiation&& initiation, fiberscope::use_fiber_t token, InitiationArgs&&... arguments) {
+  static typename fiberscope::internal::FiberReturn<std::decay_t<Args>...>::type initiate(
+      Initiation&& initiation, fiberscope::use_fiber_t token, InitiationArgs&&... arguments) {
     return fiberscope::internal::RunOperation<std::decay_t<Args>...>(
         token, cancellation_slot(), std::forward<Initiation>(initiation), std::forward<InitiationArgs>(arguments)...);
   }
@@ -262,7 +282,8 @@ template <typename Slot, typename... Args>
 class async_result<cancellation_slot_binder<fiberscope::use_fiber_t, Slot>, void(Args...)> {
  public:
   template <typename Initiation, typename Token, typename... InitiationArgs>
-  static auto initiate(Initiation&& initiation, Token&& token, InitiationArgs&&... arguments) {
+  static typename fiberscope::internal::FiberReturn<std::decay_t<Args>...>::type initiate(
+      Initiation&& initiation, Token&& token, InitiationArgs&&... arguments) {
     return fiberscope::internal::RunOperation<std::decay_t<Args>...>(
         token.get(), token.get_cancellation_slot(), std::forward<Initiation>(initiation),
         std::forward<InitiationArgs>(arguments)...);

@@ -40,8 +40,11 @@ class PoolTest : public testing::RuntimeTest {
 
   static void ExpectBalanced(const PoolMetrics& metrics) {
     EXPECT_EQ(metrics.submitted, metrics.completed + metrics.cancelled + metrics.active + metrics.queued);
-    const uint64_t started = std::accumulate(metrics.wait_ns_buckets.begin(), metrics.wait_ns_buckets.end(), uint64_t{0});
-    EXPECT_LE(metrics.completed, started);
+    EXPECT_LE(metrics.completed, Started(metrics));
+  }
+
+  static uint64_t Started(const PoolMetrics& metrics) {
+    return std::accumulate(metrics.wait_ns_buckets.begin(), metrics.wait_ns_buckets.end(), uint64_t{0});
   }
 };
 
@@ -62,7 +65,7 @@ TEST_P(PoolTest, ResultsComeThroughFutures) {
   EXPECT_EQ(metrics.submitted, 53u);
   EXPECT_EQ(metrics.completed, 53u);
   EXPECT_EQ(metrics.rejected + metrics.active + metrics.queued + metrics.cancelled, 0u);
-  EXPECT_EQ(std::accumulate(metrics.wait_ns_buckets.begin(), metrics.wait_ns_buckets.end(), uint64_t{0}), 53u);
+  EXPECT_EQ(Started(metrics), 53u);
 }
 
 TEST_P(PoolTest, ResultsComeThroughCallbacks) {
@@ -241,6 +244,7 @@ TEST_P(PoolTest, WorkOfACancelledSubmitterIsNotStartedAndEndsItsWaits) {
           },
           {.context = source.context()})
       .Join();
+  AwaitMetrics(pool, [](const PoolMetrics& metrics) { return Started(metrics) == 1; });
   source.Cancel();
   EXPECT_THROW(running->Get(), WaitCancelled);
   EXPECT_THROW(queued->Get(), absl::BadStatusOrAccess);
@@ -259,9 +263,7 @@ TEST_P(PoolTest, StopDrainsOrCancels) {
                     ++called;
                   }).ok());
   // Only tasks that have started are cancelled in their waits.
-  AwaitMetrics(pool, [](const PoolMetrics& metrics) {
-    return std::accumulate(metrics.wait_ns_buckets.begin(), metrics.wait_ns_buckets.end(), uint64_t{0}) == 2;
-  });
+  AwaitMetrics(pool, [](const PoolMetrics& metrics) { return Started(metrics) == 2; });
   pool.Stop(PoolStop::kCancel);
   int cancelled = 0;
   int never_ran = 0;

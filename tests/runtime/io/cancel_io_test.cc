@@ -14,7 +14,9 @@
 #include <boost/asio/write.hpp>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -36,7 +38,7 @@ using std::chrono::hours;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-class UseFiberTest : public testing::RuntimeTest {
+class CancelIoTest : public testing::RuntimeTest {
  protected:
   // Two ends of a connection over the loopback interface. On a fiber.
   std::pair<tcp::socket, tcp::socket> Connect() {
@@ -50,7 +52,7 @@ class UseFiberTest : public testing::RuntimeTest {
   }
 };
 
-TEST_P(UseFiberTest, ReadsAndWritesOverTcp) {
+TEST_P(CancelIoTest, ReadsAndWritesOverTcp) {
   RunInFiber([&] {
     auto [client, server] = Connect();
     EXPECT_EQ(asio::async_write(client, asio::buffer("hello", 5), use_fiber), 5u);
@@ -62,11 +64,10 @@ TEST_P(UseFiberTest, ReadsAndWritesOverTcp) {
     client.close();
     EXPECT_EQ(server.async_read_some(asio::buffer(bytes), use_fiber[error]), 0u);
     EXPECT_EQ(error, asio::error::eof);
-    EXPECT_THROW(server.async_read_some(asio::buffer(bytes), use_fiber), boost::system::system_error);
   });
 }
 
-TEST_P(UseFiberTest, AReadTimesOutWithWhatItHasRead) {
+TEST_P(CancelIoTest, AReadTimesOutWithWhatItHasRead) {
   RunInFiber([&] {
     auto [client, server] = Connect();
     std::array<char, 8> bytes;
@@ -90,7 +91,7 @@ TEST_P(UseFiberTest, AReadTimesOutWithWhatItHasRead) {
   });
 }
 
-TEST_P(UseFiberTest, AConnectionIsDroppedByCancellingItsFiber) {
+TEST_P(CancelIoTest, AConnectionIsDroppedByCancellingItsFiber) {
   const CancelSource source = Context().WithCancel();
   RunInFiber([&] {
     auto [client, server] = Connect();
@@ -115,7 +116,7 @@ TEST_P(UseFiberTest, AConnectionIsDroppedByCancellingItsFiber) {
   });
 }
 
-TEST_P(UseFiberTest, ACancelledFiberStartsNoOperation) {
+TEST_P(CancelIoTest, ACancelledFiberStartsNoOperation) {
   RunInFiber([&] {
     auto [client, server] = Connect();
     asio::async_write(client, asio::buffer("x", 1), use_fiber);
@@ -131,7 +132,7 @@ TEST_P(UseFiberTest, ACancelledFiberStartsNoOperation) {
   });
 }
 
-TEST_P(UseFiberTest, AContextsDeadlineEndsIo) {
+TEST_P(CancelIoTest, AContextsDeadlineEndsIo) {
   RunInFiber([&] {
     auto [client, server] = Connect();
     std::array<char, 1> bytes;
@@ -143,7 +144,7 @@ TEST_P(UseFiberTest, AContextsDeadlineEndsIo) {
   });
 }
 
-TEST_P(UseFiberTest, AScopesFailureEndsItsChildrensIo) {
+TEST_P(CancelIoTest, AScopesFailureEndsItsChildrensIo) {
   RunInFiber([&] {
     auto [client, server] = Connect();
     Scope scope;
@@ -157,7 +158,7 @@ TEST_P(UseFiberTest, AScopesFailureEndsItsChildrensIo) {
   });
 }
 
-TEST_P(UseFiberTest, ABoundSlotCancelsFromAnyThread) {
+TEST_P(CancelIoTest, ABoundSlotCancelsFromAnyThread) {
   asio::cancellation_signal signal;
   error_code error;
   const Fiber fiber = scheduler().Spawn([&] {
@@ -174,7 +175,7 @@ TEST_P(UseFiberTest, ABoundSlotCancelsFromAnyThread) {
   signal.emit(asio::cancellation_type::all);
 }
 
-TEST_P(UseFiberTest, AFiberWithABoundSlotIsCancelledAllTheSame) {
+TEST_P(CancelIoTest, AFiberWithABoundSlotIsCancelledAllTheSame) {
   asio::cancellation_signal signal;
   const CancelSource source = Context().WithCancel();
   error_code error;
@@ -193,7 +194,7 @@ TEST_P(UseFiberTest, AFiberWithABoundSlotIsCancelledAllTheSame) {
   EXPECT_EQ(error, asio::error::timed_out);
 }
 
-TEST_P(UseFiberTest, AnOperationThatKnowsNoCancellationIsWaitedFor) {
+TEST_P(CancelIoTest, AnOperationThatKnowsNoCancellationIsWaitedFor) {
   const CancelSource source = Context().WithCancel();
   std::atomic<bool> started{false};
   std::atomic<bool> finish{false};
@@ -222,7 +223,7 @@ TEST_P(UseFiberTest, AnOperationThatKnowsNoCancellationIsWaitedFor) {
   EXPECT_EQ(result, 7);
 }
 
-TEST_P(UseFiberTest, StopUnwindsFibersInOperations) {
+TEST_P(CancelIoTest, StopUnwindsFibersInOperations) {
   std::atomic<int> unwound{0};
   std::vector<Fiber> fibers;
   for (int i = 0; i < 10; ++i) {
@@ -241,10 +242,36 @@ TEST_P(UseFiberTest, StopUnwindsFibersInOperations) {
   EXPECT_EQ(unwound, 10);
 }
 
+TEST_P(CancelIoTest, AnOperationIsDoneWithTheFrameBeforeAStopUnwindsIt) {
+  std::optional<std::pair<tcp::socket, tcp::socket>> connection;
+  RunInFiber([&] { connection.emplace(Connect()); });  // outlives the fiber: nothing but the stop ends the read
+  bool alive = true;
+  int calls = 0;
+  const Fiber fiber = scheduler().Spawn([&] {
+    struct Buffer {
+      bool& alive;
+      std::array<char, 64> bytes = {};
+      ~Buffer() { alive = false; }
+    } buffer{alive};
+    const auto condition = [&](const error_code& error, size_t) -> size_t {
+      EXPECT_TRUE(alive) << "the operation goes on without its buffer";
+      ++calls;
+      return error ? 0 : buffer.bytes.size();
+    };
+    asio::async_read(connection->second, asio::buffer(buffer.bytes), condition, use_fiber.timeout(hours(1)));
+    ADD_FAILURE() << "the read returned";
+  });
+  AwaitState(fiber, FiberState::kWaiting);
+  scheduler().Stop();
+  EXPECT_FALSE(alive);
+  EXPECT_EQ(calls, 2) << "once at the start, once when it was cancelled";
+  connection.reset();
+}
+
 // Goal: timeouts, cancellations and completions in any order lose no byte, and each call returns once. Method: the writer sends one
 // byte at a time; the reader reads with timeouts about as long as the writer takes, in contexts that are cancelled at random, and
 // counts what it got.
-TEST_P(UseFiberTest, StressOfCancellationRacingCompletion) {
+TEST_P(CancelIoTest, StressOfCancellationRacingCompletion) {
   const uint32_t seed = std::random_device{}();
   SCOPED_TRACE(seed);
   constexpr size_t kBytes = 400;
@@ -289,7 +316,7 @@ TEST_P(UseFiberTest, StressOfCancellationRacingCompletion) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Processors, UseFiberTest, ::testing::Values(1, 4));
+INSTANTIATE_TEST_SUITE_P(Processors, CancelIoTest, ::testing::Values(1, 4));
 
 }  // namespace
 }  // namespace fiberscope
