@@ -54,12 +54,10 @@ namespace fiberscope::internal {
 
 class WaitClaim {
  public:
-  // Begins a wait; the waiter only, at rest. Returns the generation, for tokens. Whoever the waiter then shows itself to sees
-  // the open word through the lock under which that happens; CancelWait pairs with a fence of the waiter's own (park.cc).
+  // Begins a wait; the waiter only, at rest. Returns the generation, for tokens. Release: a winner that found the waiter without a
+  // lock in between, by CancelWait, sees the record as the waiter has prepared it.
   uint32_t Open(bool cancellable) {
     const uint64_t generation = Generation(word_.load(std::memory_order_relaxed)) + 1;
-    // Release pairs with the acquire in TrySetClaimed(): CancelWait finds the word without a lock in common, and its outcome must
-    // come after the waiter's own initial one.
     word_.store(generation << kGenerationShift | (cancellable ? kCancellable : 0), std::memory_order_release);
     return static_cast<uint32_t>(generation);
   }
