@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <memory>
 #include <random>
 #include <string>
@@ -438,7 +439,7 @@ TEST_P(ContextTest, StopUnwindsFibersThroughTheirScopes) {
 // value sent is received once.
 TEST_P(ContextTest, StressOfCancellationRacingCompletion) {
   const uint32_t seed = std::random_device{}();
-  SCOPED_TRACE(seed);
+  std::printf("seed %u\n", seed);
   constexpr int kValues = 2000;
   Channel<int> channel(2);
   std::atomic<int64_t> received{0};

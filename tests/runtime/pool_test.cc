@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -370,7 +371,7 @@ TEST(PoolMetricsTest, BucketsArePowersOfTwo) {
 // plain thread submit, some in contexts that are cancelled at random, while another fiber looks; then the pool is stopped.
 TEST_P(PoolTest, StressOfSubmittersAndCancellation) {
   const uint32_t seed = std::random_device{}();
-  SCOPED_TRACE(seed);
+  std::printf("seed %u\n", seed);
   for (const WhenPoolFull policy : {WhenPoolFull::kReject, WhenPoolFull::kBlock, WhenPoolFull::kCallerRuns}) {
     for (const PoolStop how : {PoolStop::kDrain, PoolStop::kCancel}) {
       Pool pool(scheduler(), {.fibers = 3, .queue_capacity = 2, .when_full = policy});

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <memory>
 #include <random>
 #include <stdexcept>
@@ -319,7 +320,7 @@ TEST_P(ScopeTest, SpawnAfterStopLeavesNoChild) {
 // that are cancelled from outside at random.
 TEST_P(ScopeTest, StressOfFailuresRacingCancellation) {
   const uint32_t seed = std::random_device{}();
-  SCOPED_TRACE(seed);
+  std::printf("seed %u\n", seed);
   std::vector<Fiber> owners;
   std::atomic<int> live{0};
   for (int f = 0; f < 4; ++f) {

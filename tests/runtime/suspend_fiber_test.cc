@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -180,7 +181,7 @@ TEST_P(SuspendFiberTest, StopUnwindsASuspendedFiberAndALateResumeFindsNobody) {
 // while deadlines pass and a context is cancelled; both sides count.
 TEST_P(SuspendFiberTest, StressOfResumeAgainstDeadlineAndCancellation) {
   const uint32_t seed = std::random_device{}();
-  SCOPED_TRACE(seed);
+  std::printf("seed %u\n", seed);
   constexpr int kRounds = 1500;
   std::mutex mutex;
   std::vector<Resume<int>> pending;  // GUARDED_BY(mutex)

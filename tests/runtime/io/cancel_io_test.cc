@@ -13,6 +13,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <random>
@@ -273,7 +274,7 @@ TEST_P(CancelIoTest, AnOperationIsDoneWithTheFrameBeforeAStopUnwindsIt) {
 // counts what it got.
 TEST_P(CancelIoTest, StressOfCancellationRacingCompletion) {
   const uint32_t seed = std::random_device{}();
-  SCOPED_TRACE(seed);
+  std::printf("seed %u\n", seed);
   constexpr size_t kBytes = 400;
   RunInFiber([&] {
     Scope scope;
