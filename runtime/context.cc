@@ -21,7 +21,7 @@
 // wait for it, and callbacks. It keeps plain pointers; whoever is kept takes itself out, under the same lock, before it
 // goes away. To cancel is
 //
-//   1. Mark: write the cause and set `cancelled`, under the lock. From here on nobody is added: who comes later sees the flag,
+//   1. Mark, downwards: write the cause and set `cancelled`, under the lock. From here on nobody is added: who comes later sees the flag,
 //      under the lock, and deals with it himself. One Mark of a node succeeds, and its caller does the rest.
 //   2. Tell everybody, in batches: under the lock take a few out and secure each so that it stays valid without the lock; then,
 //      without it, act. A child is secured by a reference, unless its last one is gone already. A fiber gets kCancelPending, and
@@ -31,8 +31,9 @@
 // Fibers are told exactly once each: taking them out is what entitles to it. A fiber that binds itself to a node that is being
 // cancelled sees the flag. One that leaves the node takes itself out first, so its bits are its own again afterwards.
 //
-// Children are marked when it is their turn; the chain of those left to do goes through the nodes themselves, so the depth of the
-// tree costs no stack.
+// The whole tree is marked before anybody is told: a fiber that was woken by a cancellation finds all contexts below it cancelled too.
+// The chain of marked nodes goes through the nodes themselves, each of which one canceller has marked; so the depth of the tree
+// costs no stack.
 //
 // Lock order: the lock of a node, then that of an object in a wait's outcome; never two nodes at once, never a timer queue within
 // a node.
@@ -71,10 +72,11 @@ struct CancelNode final : ContextNode, ContextDeadline {
 
   void Leave() override;
 
-  // True for one caller, who must call TellAll().
+  // True for one caller, who must MarkChildren() and TellAll().
   bool Mark(const absl::Status& why, const absl::Status& what);
-  // `children` gets the nodes below, with a reference each.
-  void TellAll(CancelNode*& children);
+  // Marks the nodes right below; those for which it was this call are chained behind `last`, with a reference each.
+  void MarkChildren(CancelNode*& last, const absl::Status& why, const absl::Status& what);
+  void TellAll();
   // All of the tree. True: this call cancelled this node.
   bool CancelTree(const absl::Status& why, const absl::Status& what);
   void AddToParent();
@@ -92,7 +94,7 @@ struct CancelNode final : ContextNode, ContextDeadline {
   CancelNode* next_sibling = nullptr;          // GUARDED_BY(above->lock), as the next two
   CancelNode* prev_sibling = nullptr;
   bool in_parent = false;
-  CancelNode* next_to_cancel = nullptr;        // of whoever took it out of its parent
+  CancelNode* next_marked = nullptr;           // of whoever marked it
 
  private:
   static bool Keep(ContextDeadline& deadline) { return TryShare(static_cast<CancelNode&>(deadline)); }
@@ -163,18 +165,42 @@ bool CancelNode::Mark(const absl::Status& why, const absl::Status& what) {
 
 bool CancelNode::CancelTree(const absl::Status& why, const absl::Status& what) {
   if (!Mark(why, what)) return false;
-  CancelNode* left = nullptr;
-  TellAll(left);
-  while (left != nullptr) {
-    CancelNode& node = *left;
-    left = node.next_to_cancel;
-    if (node.Mark(why, what)) node.TellAll(left);
+  CancelNode* last = this;
+  for (CancelNode* node = this; node != nullptr; node = node->next_marked) node->MarkChildren(last, why, what);
+  TellAll();
+  for (CancelNode* at = next_marked; at != nullptr;) {
+    CancelNode& node = *std::exchange(at, at->next_marked);
+    node.TellAll();
     DropContextNode(&node);
   }
   return true;
 }
 
-void CancelNode::TellAll(CancelNode*& children) {
+void CancelNode::MarkChildren(CancelNode*& last, const absl::Status& why, const absl::Status& what) {
+  for (bool more = true; more;) {
+    std::array<CancelNode*, kBatch> children;
+    size_t count = 0;
+    {
+      std::lock_guard guard(lock);
+      for (size_t i = 0; i < kBatch && first_child != nullptr; ++i) {
+        CancelNode& child = *first_child;
+        Unlink(child);
+        if (TryShare(child)) children[count++] = &child;
+      }
+      more = first_child != nullptr;
+    }
+    for (size_t i = 0; i < count; ++i) {
+      if (children[i]->Mark(why, what)) {
+        last->next_marked = children[i];
+        last = children[i];
+      } else {
+        DropContextNode(children[i]);  // somebody else is cancelling it
+      }
+    }
+  }
+}
+
+void CancelNode::TellAll() {
   for (bool more = true; more;) {
     std::array<WaitRecord*, kBatch> waits;
     size_t wait_count = 0;
@@ -182,13 +208,6 @@ void CancelNode::TellAll(CancelNode*& children) {
     ContextCallback* callback = nullptr;
     {
       std::lock_guard guard(lock);
-      for (size_t i = 0; i < kBatch && first_child != nullptr; ++i) {
-        CancelNode& child = *first_child;
-        Unlink(child);
-        if (!TryShare(child)) continue;
-        child.next_to_cancel = children;
-        children = &child;
-      }
       for (size_t i = 0; i < kBatch && first_fiber != nullptr; ++i) {
         ControlBlock& fiber = *first_fiber->fiber;
         first_fiber->linked = false;
@@ -207,7 +226,7 @@ void CancelNode::TellAll(CancelNode*& children) {
         if (first_callback != nullptr) first_callback->prev_ = nullptr;
         callback->state_.store(ContextCallback::kRunning, std::memory_order_relaxed);
       }
-      more = first_child != nullptr || first_fiber != nullptr || first_callback != nullptr || !waiters.empty();
+      more = first_fiber != nullptr || first_callback != nullptr || !waiters.empty();
     }
     for (size_t i = 0; i < wait_count; ++i) EndClaimedWait(*waits[i], WaitOutcome::kCancelled);
     WakeAll(done, WaitOutcome::kDone);

@@ -395,6 +395,28 @@ TEST_P(ContextTest, FibersWaitForTheEndOfAContext) {
   EXPECT_EQ(done, 101);
 }
 
+TEST_P(ContextTest, AFiberWokenByACancellationFindsAllContextsBelowItCancelled) {
+  for (int round = 0; round < 50; ++round) {
+    const CancelSource root = Context().WithCancel();
+    std::vector<CancelSource> others;
+    for (int i = 0; i < 70; ++i) others.push_back(root.context().WithCancel());
+    const CancelSource own = others[35].context().WithCancel();
+    for (int i = 0; i < 70; ++i) others.push_back(others[static_cast<size_t>(i)].context().WithCancel());
+    std::vector<Fiber> fibers;
+    for (const Context& context : {root.context(), own.context(), others[0].context(), others[139].context()}) {
+      fibers.push_back(scheduler().Spawn(
+          [&] {
+            EXPECT_THROW(this_fiber::SleepFor(hours(1)), WaitCancelled);
+            for (const CancelSource& other : others) EXPECT_TRUE(other.context().cancelled());
+          },
+          {.context = context}));
+    }
+    for (const Fiber& fiber : fibers) AwaitState(fiber, FiberState::kWaiting);
+    root.Cancel();
+    for (const Fiber& fiber : fibers) fiber.Join();
+  }
+}
+
 TEST_P(ContextTest, ThousandsOfFibersOfAContextAreWokenOnceEach) {
   constexpr int kFibers = 3000;
   const CancelSource root = Context().WithCancel();
