@@ -315,6 +315,20 @@ TEST_P(SchedulerTest, AFiberThatYieldsForeverDoesNotStarveOthersOrTimers) {
   for (const Fiber& yielder : yielders) yielder.Join();
 }
 
+TEST_P(SchedulerTest, AFiberThatYieldsAloneLetsInjectedFibersRun) {
+  std::atomic<bool> stop{false};
+  std::vector<Fiber> yielders;
+  for (int i = 0; i < GetParam(); ++i) {
+    yielders.push_back(scheduler().Spawn([&] {
+      while (!stop) this_fiber::Yield();
+    }));
+    AwaitState(yielders.back(), FiberState::kRunning);
+  }
+  for (int i = 0; i < 200; ++i) scheduler().Spawn([] {}).Join();
+  stop = true;
+  for (const Fiber& yielder : yielders) yielder.Join();
+}
+
 TEST_P(SchedulerTest, TwoFibersThatWakeEachOtherDoNotStarveAThird) {
   RunInFiber([&] {
     Channel<int> ping;

@@ -44,15 +44,18 @@ __attribute__((noinline)) inline void CaptureWithLibgcc(Pcs& pcs) {
   asm volatile("");  // not a tail call: this frame has to be there
 }
 
-// The stack of the calling thread, as the system made it.
+// The stack of the calling thread, as the system made it. Async-signal-safe once it has run on that thread before.
 inline StackBounds ThreadStack() {
+  static thread_local StackBounds known;
+  if (known.high != 0) return known;
   pthread_attr_t attributes;
   pthread_getattr_np(pthread_self(), &attributes);
   void* low = nullptr;
   size_t size = 0;
   pthread_attr_getstack(&attributes, &low, &size);
   pthread_attr_destroy(&attributes);
-  return {reinterpret_cast<uintptr_t>(low), reinterpret_cast<uintptr_t>(low) + size};
+  known = {reinterpret_cast<uintptr_t>(low), reinterpret_cast<uintptr_t>(low) + size};
+  return known;
 }
 
 // Both views of one stack, taken by UnwindBothWays().

@@ -237,6 +237,7 @@ const Road kRoads[] = {
     {"RootOfAThread", [] { std::thread(Here).join(); }},
     {"SignalHandlerOnTheSameStack",
      [] {
+       testing::ThreadStack();  // what it allocates it may not allocate in a handler
        const auto previous = signal(SIGUSR1, [](int) { Here(); });
        raise(SIGUSR1);
        signal(SIGUSR1, previous);
