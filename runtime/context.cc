@@ -17,26 +17,30 @@
 
 // How a tree is cancelled.
 //
-// A node that can be cancelled keeps, under its lock, who is to be told: the nodes below it, the fibers bound to it, those who
-// wait for it, and callbacks. It keeps plain pointers; whoever is kept takes itself out, under the same lock, before it
-// goes away. To cancel is
+// A node that can be cancelled keeps, under its lock, who is to be told: the nodes below it, the fibers bound to it,
+// those who wait for it, and callbacks. It keeps plain pointers; whoever is kept takes itself out, under the same lock,
+// before it goes away. To cancel is
 //
-//   1. Mark, downwards: write the cause and set `cancelled`, under the lock. From here on nobody is added: who comes later sees the flag,
+//   1. Mark, downwards: write the cause and set `cancelled`, under the lock. From here on nobody is added: who comes
+//   later sees the flag,
 //      under the lock, and deals with it himself. One Mark of a node succeeds, and its caller does the rest.
-//   2. Tell everybody, in batches: under the lock take a few out and secure each so that it stays valid without the lock; then,
-//      without it, act. A child is secured by a reference, unless its last one is gone already. A fiber gets kCancelPending, and
-//      its wait, if one is open, is claimed: until the claimer arrives the fiber cannot go on, let alone end (C2 of
-//      wait_claim.h). A waiter is claimed likewise. A callback's state says that it runs, which its destructor waits for.
+//   2. Tell everybody, in batches: under the lock take a few out and secure each so that it stays valid without the
+//   lock; then,
+//      without it, act. A child is secured by a reference, unless its last one is gone already. A fiber gets
+//      kCancelPending, and its wait, if one is open, is claimed: until the claimer arrives the fiber cannot go on, let
+//      alone end (C2 of wait_claim.h). A waiter is claimed likewise. A callback's state says that it runs, which its
+//      destructor waits for.
 //
-// Fibers are told exactly once each: taking them out is what entitles to it. A fiber that binds itself to a node that is being
-// cancelled sees the flag. One that leaves the node takes itself out first, so its bits are its own again afterwards.
+// Fibers are told exactly once each: taking them out is what entitles to it. A fiber that binds itself to a node that
+// is being cancelled sees the flag. One that leaves the node takes itself out first, so its bits are its own again
+// afterwards.
 //
-// The whole tree is marked before anybody is told: a fiber that was woken by a cancellation finds all contexts below it cancelled too.
-// The chain of marked nodes goes through the nodes themselves, each of which one canceller has marked; so the depth of the tree
-// costs no stack.
+// The whole tree is marked before anybody is told: a fiber that was woken by a cancellation finds all contexts below it
+// cancelled too. The chain of marked nodes goes through the nodes themselves, each of which one canceller has marked;
+// so the depth of the tree costs no stack.
 //
-// Lock order: the lock of a node, then that of an object in a wait's outcome; never two nodes at once, never a timer queue within
-// a node.
+// Lock order: the lock of a node, then that of an object in a wait's outcome; never two nodes at once, never a timer
+// queue within a node.
 
 namespace fiberscope {
 namespace internal {
@@ -54,13 +58,13 @@ bool TryShare(ContextNode& node) {
 
 }  // namespace
 
-// A fiber in a context. Not part of the control block, which has no room, and not on the fiber's stack, which a context must not
-// keep reachable.
+// A fiber in a context. Not part of the control block, which has no room, and not on the fiber's stack, which a context
+// must not keep reachable.
 struct ContextBinding {
-  ContextNode* const context;        // holds a reference
+  ContextNode* const context;  // holds a reference
   ControlBlock* const fiber;
-  bool linked = false;               // GUARDED_BY(context->canceller->lock), as the next two
-  ContextBinding* next = nullptr;    // fibers bound to the same canceller
+  bool linked = false;             // GUARDED_BY(context->canceller->lock), as the next two
+  ContextBinding* next = nullptr;  // fibers bound to the same canceller
   ContextBinding* prev = nullptr;
 };
 
@@ -68,7 +72,8 @@ struct CancelNode final : ContextNode, ContextDeadline {
   CancelNode(ContextNode* p, int64_t earliest_ns)
       : ContextNode(p, this, nullptr),
         ContextDeadline(&Keep, &Expire),
-        above(p == nullptr ? nullptr : p->canceller), deadline_ns(earliest_ns) {}
+        above(p == nullptr ? nullptr : p->canceller),
+        deadline_ns(earliest_ns) {}
 
   void Leave() override;
 
@@ -87,14 +92,14 @@ struct CancelNode final : ContextNode, ContextDeadline {
   std::atomic<bool> cancelled{false};  // release store under lock after err and cause were written, once
   absl::Status err;
   absl::Status cause;
-  CancelNode* first_child = nullptr;           // GUARDED_BY(lock), as all that follow
+  CancelNode* first_child = nullptr;  // GUARDED_BY(lock), as all that follow
   ContextBinding* first_fiber = nullptr;
   ContextCallback* first_callback = nullptr;
   WaitQueue waiters;
-  CancelNode* next_sibling = nullptr;          // GUARDED_BY(above->lock), as the next two
+  CancelNode* next_sibling = nullptr;  // GUARDED_BY(above->lock), as the next two
   CancelNode* prev_sibling = nullptr;
   bool in_parent = false;
-  CancelNode* next_marked = nullptr;           // of whoever marked it
+  CancelNode* next_marked = nullptr;  // of whoever marked it
 
  private:
   static bool Keep(ContextDeadline& deadline) { return TryShare(static_cast<CancelNode&>(deadline)); }
@@ -305,9 +310,7 @@ void UnbindEndingFiber(ControlBlock& fiber) {
 
 // ---- Context
 
-bool Context::cancelled() const {
-  return cancellable() && node_->canceller->cancelled.load(std::memory_order_acquire);
-}
+bool Context::cancelled() const { return cancellable() && node_->canceller->cancelled.load(std::memory_order_acquire); }
 
 absl::Status Context::err() const { return cancelled() ? node_->canceller->err : absl::OkStatus(); }
 
@@ -433,7 +436,8 @@ void ContextScope::Enter(const Context& context) {
 
 ContextScope::~ContextScope() {
   FIBERSCOPE_CHECK(internal::CurrentFiber() == fiber_, "a ContextScope ends on another fiber than it began");
-  FIBERSCOPE_CHECK(fiber_->context_binding == entered_, "ContextScopes must end in the reverse order of their beginning");
+  FIBERSCOPE_CHECK(fiber_->context_binding == entered_,
+                   "ContextScopes must end in the reverse order of their beginning");
   internal::Unbind(*fiber_);
   internal::Bind(*fiber_, previous_);
   internal::DropBinding(entered_);

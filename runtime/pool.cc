@@ -11,16 +11,17 @@
 #include "runtime/spawn.h"
 #include "runtime/this_fiber.h"
 
-// A fiber of the pool takes one task after the other and ends when there is none. So while a task waits in the queue, all fibers that the
-// pool may have are alive, and a submitter that finds fewer needs not look at the queue.
+// A fiber of the pool takes one task after the other and ends when there is none. So while a task waits in the queue,
+// all fibers that the pool may have are alive, and a submitter that finds fewer needs not look at the queue.
 //
-// A task is at each moment in one place, and counted there: with its submitter, in the queue, or active, that is, given to a fiber
-// or run by its submitter. Only the lock moves it on.
+// A task is at each moment in one place, and counted there: with its submitter, in the queue, or active, that is, given
+// to a fiber or run by its submitter. Only the lock moves it on.
 
 namespace fiberscope {
 namespace internal {
 
-// The function of a fiber of the pool. If the scheduler stops before the fiber runs, or while it does, what is left is discarded.
+// The function of a fiber of the pool. If the scheduler stops before the fiber runs, or while it does, what is left is
+// discarded.
 class PoolFiber {
  public:
   PoolFiber(Pool& pool, OneShotRef<PoolTask> task) : pool_(&pool), task_(std::move(task)) { pool.fibers_.Add(); }
@@ -169,8 +170,7 @@ absl::Status Pool::AcceptWhenFull(TaskRef& task) {
       break;
   }
   ++metrics_.blocked;
-  const internal::WaitOutcome outcome =
-      internal::WaitIn(submitters_, lock_, {.reason = WaitReason::kSuspend}, &task);
+  const internal::WaitOutcome outcome = internal::WaitIn(submitters_, lock_, {.reason = WaitReason::kSuspend}, &task);
   if (outcome == internal::WaitOutcome::kDone) return absl::OkStatus();
   // The pool may be gone.
   if (outcome == internal::WaitOutcome::kClosed) return absl::FailedPreconditionError("the pool was stopped");
@@ -187,11 +187,9 @@ absl::Status Pool::SpawnFor(TaskRef task) {
   const Context background;
   const Labels no_labels;
   internal::PoolFiber function(*this, std::move(task));
-  const absl::StatusOr<Fiber> fiber = internal::SpawnFunction(core_, std::move(function),
-                                                              {.name = options_.name,
-                                                               .stack_bytes = options_.stack_bytes,
-                                                               .labels = &no_labels,
-                                                               .context = &background});
+  const absl::StatusOr<Fiber> fiber = internal::SpawnFunction(
+      core_, std::move(function),
+      {.name = options_.name, .stack_bytes = options_.stack_bytes, .labels = &no_labels, .context = &background});
   if (fiber.ok()) return absl::OkStatus();
   // The function is untouched.
   const TaskRef refused = function.TakeBack();

@@ -1,19 +1,20 @@
-// A bounded number of fibers for work that arrives faster than it can be done: at most so many run, at most so many wait.
+// A bounded number of fibers for work that arrives faster than it can be done: at most so many run, at most so many
+// wait.
 //
-//   Pool pool(scheduler, {.fibers = 8, .queue_capacity = 100, .when_full = WhenPoolFull::kReject, .name = "thumbnails"});
-//   absl::StatusOr<PoolFuture<Image>> image = pool.Submit([=] { return Shrink(photo); });
-//   if (!image.ok()) return Busy(image.status());
-//   Show(image->Get());
+//   Pool pool(scheduler, {.fibers = 8, .queue_capacity = 100, .when_full = WhenPoolFull::kReject, .name =
+//   "thumbnails"}); absl::StatusOr<PoolFuture<Image>> image = pool.Submit([=] { return Shrink(photo); }); if
+//   (!image.ok()) return Busy(image.status()); Show(image->Get());
 //
-// Use it to protect what is behind it (a disk, a database, memory); to run things at the same time without a bound, spawn fibers, which are
-// cheaper. A fiber of the pool is spawned when there is work for it and ends when there is none.
+// Use it to protect what is behind it (a disk, a database, memory); to run things at the same time without a bound,
+// spawn fibers, which are cheaper. A fiber of the pool is spawned when there is work for it and ends when there is
+// none.
 //
-// Work runs in the order of submission, with the labels and in the context of its submitter (context.h): work whose context is cancelled
-// before it starts does not run, and when it is cancelled later its waits end.
+// Work runs in the order of submission, with the labels and in the context of its submitter (context.h): work whose
+// context is cancelled before it starts does not run, and when it is cancelled later its waits end.
 //
-// Thread-safe; fibers and plain threads may submit, wait and stop. Resource: neither copied nor moved. The scheduler must outlive
-// the pool.
-// Cost: three allocations per task (task, context, the fiber's tie to it), a lock round trip at its submission, start and end.
+// Thread-safe; fibers and plain threads may submit, wait and stop. Resource: neither copied nor moved. The scheduler
+// must outlive the pool. Cost: three allocations per task (task, context, the fiber's tie to it), a lock round trip at
+// its submission, start and end.
 #ifndef FIBERSCOPE_RUNTIME_POOL_H_
 #define FIBERSCOPE_RUNTIME_POOL_H_
 
@@ -101,7 +102,7 @@ struct PoolTask : OneShot {
   virtual void Discard(const absl::Status& why) = 0;
 
   // The pool's; guarded by its lock once the task was accepted.
-  OneShotRef<PoolTask> next;       // in the queue
+  OneShotRef<PoolTask> next;  // in the queue
   PoolTask* next_active = nullptr;
   PoolTask* prev_active = nullptr;
   int64_t accepted_ns = 0;
@@ -203,15 +204,16 @@ class PoolFuture {
  public:
   bool ready() const { return result_->published(); }
 
-  // Waits for the task. Returns its result or throws what it threw; absl::BadStatusOrAccess if it never ran (kCancelled).
-  // Throws WaitCancelled when the calling fiber is cancelled first. Parks the fiber (WaitReason::kSuspend) or blocks the thread.
+  // Waits for the task. Returns its result or throws what it threw; absl::BadStatusOrAccess if it never ran
+  // (kCancelled). Throws WaitCancelled when the calling fiber is cancelled first. Parks the fiber
+  // (WaitReason::kSuspend) or blocks the thread.
   T Get() {
     internal::ThrowInterrupted(Wait(internal::WaitLimits::kNoDeadline));
     return Take();
   }
 
-  // Waits no longer than `timeout`, and not beyond a cancellation of the calling fiber: kDeadlineExceeded or kCancelled, and the
-  // future can be asked again. OK: Get() returns at once.
+  // Waits no longer than `timeout`, and not beyond a cancellation of the calling fiber: kDeadlineExceeded or
+  // kCancelled, and the future can be asked again. OK: Get() returns at once.
   absl::Status WaitFor(std::chrono::nanoseconds timeout) {
     return internal::PoolWaitStatus(Wait(internal::PoolDeadlineNs(timeout)));
   }
@@ -243,9 +245,10 @@ class Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  // Accepts `function()` as one task; its result or exception goes to the future. Errors: kResourceExhausted when the pool is full
-  // (kReject), kFailedPrecondition when it was stopped, kCancelled when the submitter is cancelled, before or while it waits for room.
-  // After an error the function has not run and is destroyed. A task of this pool that submits to it with kBlock may wait for itself.
+  // Accepts `function()` as one task; its result or exception goes to the future. Errors: kResourceExhausted when the
+  // pool is full (kReject), kFailedPrecondition when it was stopped, kCancelled when the submitter is cancelled, before
+  // or while it waits for room. After an error the function has not run and is destroyed. A task of this pool that
+  // submits to it with kBlock may wait for itself.
   template <typename F>
   auto Submit(F&& function) -> absl::StatusOr<PoolFuture<std::invoke_result_t<std::decay_t<F>&>>> {
     using T = std::invoke_result_t<std::decay_t<F>&>;
@@ -255,20 +258,21 @@ class Pool {
     return PoolFuture<T>(std::move(task));
   }
 
-  // The same, and calls `done(exception)` or `done(exception, result)`, with Asio's signature of a coroutine's completion, on the fiber
-  // that ran the task; result is an std::optional, empty after an exception. `done` is called exactly once after OK: of a task that
-  // never ran, with BadStatusOrAccess, on whatever fiber or thread stops the pool. It must not throw.
+  // The same, and calls `done(exception)` or `done(exception, result)`, with Asio's signature of a coroutine's
+  // completion, on the fiber that ran the task; result is an std::optional, empty after an exception. `done` is called
+  // exactly once after OK: of a task that never ran, with BadStatusOrAccess, on whatever fiber or thread stops the
+  // pool. It must not throw.
   template <typename F, typename Done>
   absl::Status Submit(F&& function, Done&& done) {
     using T = std::invoke_result_t<std::decay_t<F>&>;
-    return Accept(internal::OneShotRef<internal::PoolTask>(
-        new internal::CallbackTask<T, std::decay_t<F>, std::decay_t<Done>>(std::forward<F>(function),
-                                                                            std::forward<Done>(done))));
+    return Accept(
+        internal::OneShotRef<internal::PoolTask>(new internal::CallbackTask<T, std::decay_t<F>, std::decay_t<Done>>(
+            std::forward<F>(function), std::forward<Done>(done))));
   }
 
-  // Accepts nothing more, and waits until all tasks have ended. Submitters that wait for room get kFailedPrecondition. Any number
-  // of times; kCancel after or during kDrain cancels what is left. Not from a task of this pool. Parks the fiber or blocks the
-  // thread; not cancellable.
+  // Accepts nothing more, and waits until all tasks have ended. Submitters that wait for room get kFailedPrecondition.
+  // Any number of times; kCancel after or during kDrain cancels what is left. Not from a task of this pool. Parks the
+  // fiber or blocks the thread; not cancellable.
   void Stop(PoolStop how);
 
   // Never blocks for longer than a few instructions.

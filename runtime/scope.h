@@ -7,24 +7,26 @@
 //     scope.Join();                             // both are done; rethrows what the first that failed threw
 //   }
 //
-// Leaving the block joins the children, however it is left, so they may refer to its variables. If it is left by an exception they
-// are cancelled first, and otherwise the destructor does what Join does, which includes throwing: no failure goes unnoticed.
+// Leaving the block joins the children, however it is left, so they may refer to its variables. If it is left by an
+// exception they are cancelled first, and otherwise the destructor does what Join does, which includes throwing: no
+// failure goes unnoticed.
 //
-// The first child that fails, by an exception or by returning an absl::Status that is not OK, cancels the others: the scope has
-// a context (context.h), below the spawning fiber's, which the children have as their current one. What other children throw is
-// counted. A child that ends with WaitCancelled, or with operation_aborted from I/O, after the scope's context was cancelled has not
-// failed.
+// The first child that fails, by an exception or by returning an absl::Status that is not OK, cancels the others: the
+// scope has a context (context.h), below the spawning fiber's, which the children have as their current one. What other
+// children throw is counted. A child that ends with WaitCancelled, or with operation_aborted from I/O, after the
+// scope's context was cancelled has not failed.
 //
-// Compared with others: like std::jthread, a forgotten child is waited for; like Go's errgroup and the nurseries of Trio, one
-// failure ends the group and is reported to the parent. Unlike in a nursery, the block itself runs in its own context: to be woken by
-// a child's failure before it reaches Join, it makes the scope's context its own: `ContextScope bind(scope.context());`
+// Compared with others: like std::jthread, a forgotten child is waited for; like Go's errgroup and the nurseries of
+// Trio, one failure ends the group and is reported to the parent. Unlike in a nursery, the block itself runs in its own
+// context: to be woken by a child's failure before it reaches Join, it makes the scope's context its own: `ContextScope
+// bind(scope.context());`
 //
-// Children may spawn siblings. Fibers that they spawn otherwise are not waited for, but inherit the context, which is cancelled
-// when the scope ends.
+// Children may spawn siblings. Fibers that they spawn otherwise are not waited for, but inherit the context, which is
+// cancelled when the scope ends.
 //
-// Thread-safe, but made, joined and destroyed by one owner: a fiber, or a plain thread that names the scheduler. A local
-// variable: neither copied nor moved.
-// Cost: two allocations per scope, one per child beyond a plain spawn, and a lock round trip at the child's start and end.
+// Thread-safe, but made, joined and destroyed by one owner: a fiber, or a plain thread that names the scheduler. A
+// local variable: neither copied nor moved. Cost: two allocations per scope, one per child beyond a plain spawn, and a
+// lock round trip at the child's start and end.
 #ifndef FIBERSCOPE_RUNTIME_SCOPE_H_
 #define FIBERSCOPE_RUNTIME_SCOPE_H_
 
@@ -109,8 +111,8 @@ class Scope {
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;
 
-  // Runs `function()`, which returns nothing or an absl::Status, on a new fiber. `options.context` should be below the scope's
-  // context(), which it is by default. Throws as Scheduler::Spawn does; then there is no child.
+  // Runs `function()`, which returns nothing or an absl::Status, on a new fiber. `options.context` should be below the
+  // scope's context(), which it is by default. Throws as Scheduler::Spawn does; then there is no child.
   template <typename F>
   __attribute__((always_inline)) Fiber Spawn(F&& function, SpawnOptions options = {}) {
     using Function = std::decay_t<F>;
@@ -124,13 +126,14 @@ class Scope {
     return *fiber;
   }
 
-  // Waits until all children have ended; not cancellable, since they use the owner's frame. Then, if one failed, rethrows what the
-  // first one threw, or absl::BadStatusOrAccess with the status it returned. Throws WaitCancelled if children were ended by a
-  // cancellation other than Cancel(): by the scope's timeout, or from above. The owner may spawn and join again.
+  // Waits until all children have ended; not cancellable, since they use the owner's frame. Then, if one failed,
+  // rethrows what the first one threw, or absl::BadStatusOrAccess with the status it returned. Throws WaitCancelled if
+  // children were ended by a cancellation other than Cancel(): by the scope's timeout, or from above. The owner may
+  // spawn and join again.
   void Join();
 
-  // The same, with a status: what the first failing child returned, or the context's cause after a cancellation. What a child threw
-  // is thrown here too.
+  // The same, with a status: what the first failing child returned, or the context's cause after a cancellation. What a
+  // child threw is thrown here too.
   absl::Status JoinStatus();
 
   // Cancels the children, and all that will be spawned. Join then returns normally when they have ended. Any thread.

@@ -9,11 +9,11 @@
 //   WaitOutcome outcome = suspension.Wait({.reason = WaitReason::kIo});
 //
 // The completion may come before, while or after the waiter parks; on any thread; and may lose against the deadline, a
-// cancellation or the scheduler's stop: then Complete returns false and has not touched the slot (wait_claim.h). A suspension that
-// goes out of scope without having been waited for completes nothing any more.
+// cancellation or the scheduler's stop: then Complete returns false and has not touched the slot (wait_claim.h). A
+// suspension that goes out of scope without having been waited for completes nothing any more.
 //
-// An operation that must not be abandoned half-way, such as a read that would lose its bytes, is cancelled at its source instead: wait
-// with `cancellable` false, and let whoever cancels make the operation complete early.
+// An operation that must not be abandoned half-way, such as a read that would lose its bytes, is cancelled at its
+// source instead: wait with `cancellable` false, and let whoever cancels make the operation complete early.
 //
 // For fibers and plain threads; one at a time for each.
 #ifndef FIBERSCOPE_RUNTIME_SUSPEND_H_
@@ -39,7 +39,8 @@ class Suspension {
   // Parks or blocks until completed; at once if it was. kDone: the result is in the slot. Otherwise it never will be.
   [[nodiscard]] WaitOutcome Wait(const ParkInfo& info) { return wait_.Wait(info); }
 
-  // Any thread, any number of times: the first call of a suspension runs `write(slot)` and wakes the waiter, and returns true.
+  // Any thread, any number of times: the first call of a suspension runs `write(slot)` and wakes the waiter, and
+  // returns true.
   static bool Complete(const Token& token, absl::FunctionRef<void(void* slot)> write);
 
   // Ends the wait without a result. True: it was this call. Any thread.

@@ -4,16 +4,18 @@
 //     client.Call(request, [resume](Reply reply) { resume(std::move(reply)); });
 //   });
 //
-// `start` runs at once, on the caller's stack, and hands its Resume to whoever will call back: on any thread, before, while or after
-// the caller parks, even before `start` returns. The wait ends exactly once: by the first resume, by the deadline, by cancelling the
-// fiber (context.h), or by the stop of the scheduler. A resume that comes too late, or second, returns false, and its value is
-// destroyed; so does one after the caller has long gone. A Resume of which all copies are destroyed without having been called would
-// leave the caller waiting for ever; therefore that ends the wait too, with kAborted.
+// `start` runs at once, on the caller's stack, and hands its Resume to whoever will call back: on any thread, before,
+// while or after the caller parks, even before `start` returns. The wait ends exactly once: by the first resume, by the
+// deadline, by cancelling the fiber (context.h), or by the stop of the scheduler. A resume that comes too late, or
+// second, returns false, and its value is destroyed; so does one after the caller has long gone. A Resume of which all
+// copies are destroyed without having been called would leave the caller waiting for ever; therefore that ends the wait
+// too, with kAborted.
 //
-// When a wait ends without its result, the operation behind it goes on: tell its API that nobody waits any more, if it can be told.
-// What `start` refers to must live as long as the callback may run.
+// When a wait ends without its result, the operation behind it goes on: tell its API that nobody waits any more, if it
+// can be told. What `start` refers to must live as long as the callback may run.
 //
-// Fibers and plain threads. Parks the fiber (WaitReason::kSuspend) or blocks the thread. Cost: one allocation, one park.
+// Fibers and plain threads. Parks the fiber (WaitReason::kSuspend) or blocks the thread. Cost: one allocation, one
+// park.
 #ifndef FIBERSCOPE_RUNTIME_SUSPEND_FIBER_H_
 #define FIBERSCOPE_RUNTIME_SUSPEND_FIBER_H_
 
@@ -58,8 +60,8 @@ struct SuspendState final : OneShot {
   std::atomic<uint32_t> resumes{0};  // copies of the Resume
 };
 
-// The wait of a suspension with the claim settled: OK exactly if the result was published. Unwinds the fiber when the scheduler
-// stops.
+// The wait of a suspension with the claim settled: OK exactly if the result was published. Unwinds the fiber when the
+// scheduler stops.
 absl::Status AwaitSuspended(OneShot& state, int64_t deadline_ns);
 // Cancelled: throws WaitCancelled.
 void ThrowSuspended(const absl::Status& status);
@@ -73,8 +75,7 @@ class Resume {
  public:
   // The value is what Suspend returns. True: it was this call that ended the wait.
   template <typename... Value>
-    requires(internal::SuspendResult<T>::template kMadeFrom<Value...>)
-  bool operator()(Value&&... value) const {
+  requires(internal::SuspendResult<T>::template kMadeFrom<Value...>) bool operator()(Value&&... value) const {
     internal::SuspendState<T>& state = *state_;
     if (!state.Claim()) return false;
     if constexpr (!std::is_void_v<T>) {
@@ -125,7 +126,8 @@ class Resume {
 namespace internal {
 
 template <typename T, typename Start>
-absl::StatusOr<std::conditional_t<std::is_void_v<T>, std::monostate, T>> SuspendUntilNs(int64_t deadline_ns, Start&& start) {
+absl::StatusOr<std::conditional_t<std::is_void_v<T>, std::monostate, T>> SuspendUntilNs(int64_t deadline_ns,
+                                                                                        Start&& start) {
   const OneShotRef<SuspendState<T>> state(new SuspendState<T>);
   std::forward<Start>(start)(Resume<T>(state));
   if (absl::Status status = AwaitSuspended(*state, deadline_ns); !status.ok()) return status;
@@ -150,8 +152,8 @@ auto SuspendStatus(int64_t deadline_ns, Start&& start) {
 
 }  // namespace internal
 
-// Calls `start(Resume<T>)` and waits for its resume. Throws WaitCancelled when the fiber is cancelled, std::future_error
-// (broken_promise) when nobody is left to resume it, what Fail() was given, and what `start` throws.
+// Calls `start(Resume<T>)` and waits for its resume. Throws WaitCancelled when the fiber is cancelled,
+// std::future_error (broken_promise) when nobody is left to resume it, what Fail() was given, and what `start` throws.
 template <typename T = void, typename Start>
 T Suspend(Start&& start) {
   auto result = internal::SuspendUntilNs<T>(internal::WaitLimits::kNoDeadline, std::forward<Start>(start));
@@ -159,8 +161,9 @@ T Suspend(Start&& start) {
   if constexpr (!std::is_void_v<T>) return *std::move(result);
 }
 
-// The same, no longer than `timeout`, with a status (absl::StatusOr<T>, or absl::Status for void): kDeadlineExceeded, kCancelled
-// with the context's cause in its message, or kAborted. Throws what Fail() was given and what `start` throws.
+// The same, no longer than `timeout`, with a status (absl::StatusOr<T>, or absl::Status for void): kDeadlineExceeded,
+// kCancelled with the context's cause in its message, or kAborted. Throws what Fail() was given and what `start`
+// throws.
 template <typename T = void, typename Start>
 auto SuspendFor(std::chrono::nanoseconds timeout, Start&& start) {
   return internal::SuspendStatus<T>(internal::SuspendDeadlineNs(timeout), std::forward<Start>(start));

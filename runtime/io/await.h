@@ -1,18 +1,21 @@
 // Fibers and C++20 coroutines, each waiting for the other.
 //
-//   int total = Await(Sum(socket));                                          // on a fiber: Sum returns asio::awaitable<int>
-//   co_await async_join(fiber, asio::use_awaitable);                         // in a coroutine, or with any other token
-//   int total = co_await async_spawn(executor, [] { return Compute(); }, asio::use_awaitable);   // a fiber and its result
+//   int total = Await(Sum(socket));                                          // on a fiber: Sum returns
+//   asio::awaitable<int> co_await async_join(fiber, asio::use_awaitable);                         // in a coroutine, or
+//   with any other token int total = co_await async_spawn(executor, [] { return Compute(); }, asio::use_awaitable); //
+//   a fiber and its result
 //
-// Coroutines started with asio::co_spawn(scheduler.get_executor(), ...) run on the scheduler beside its fibers: each piece of one, from
-// one suspension to the next, on a fiber. They need nothing from here, except that a coroutine which is to be cancelled should
-// be started on a FiberStrand (fiber_strand.h), because Asio cancels in the executor of the coroutine. A fiber that waits for one should
-// use Await rather than co_spawn(..., use_fiber): with Boost 1.81 a cancellation of the latter may come after its end.
+// Coroutines started with asio::co_spawn(scheduler.get_executor(), ...) run on the scheduler beside its fibers: each
+// piece of one, from one suspension to the next, on a fiber. They need nothing from here, except that a coroutine which
+// is to be cancelled should be started on a FiberStrand (fiber_strand.h), because Asio cancels in the executor of the
+// coroutine. A fiber that waits for one should use Await rather than co_spawn(..., use_fiber): with Boost 1.81 a
+// cancellation of the latter may come after its end.
 //
-// Exceptions cross: what a coroutine throws, Await throws; what the function of async_spawn throws, co_await throws. Cancellations
-// cross: cancelling a fiber in Await (context.h), or its timeout, cancels the coroutine with terminal cancellation, as Asio's
-// coroutines understand by default, and Await returns when it has ended; cancelling the co_await of async_spawn cancels the fiber's
-// context, and it completes when the fiber has ended. Cancelling the co_await of async_join leaves the fiber alone.
+// Exceptions cross: what a coroutine throws, Await throws; what the function of async_spawn throws, co_await throws.
+// Cancellations cross: cancelling a fiber in Await (context.h), or its timeout, cancels the coroutine with terminal
+// cancellation, as Asio's coroutines understand by default, and Await returns when it has ended; cancelling the
+// co_await of async_spawn cancels the fiber's context, and it completes when the fiber has ended. Cancelling the
+// co_await of async_join leaves the fiber alone.
 #ifndef FIBERSCOPE_RUNTIME_IO_AWAIT_H_
 #define FIBERSCOPE_RUNTIME_IO_AWAIT_H_
 
@@ -61,8 +64,8 @@ struct InitiateAwait {
   template <typename Handler>
   void operator()(Handler handler, boost::asio::awaitable<T, Executor> coroutine) const {
     const auto state = std::make_shared<AwaitState>();
-    // Asio's own way from the handler's slot to the coroutine hands a pointer into the slot to another executor, where it may
-    // arrive after the operation has gone. This one carries a reference, and is in the strand when it emits.
+    // Asio's own way from the handler's slot to the coroutine hands a pointer into the slot to another executor, where
+    // it may arrive after the operation has gone. This one carries a reference, and is in the strand when it emits.
     handler.get_cancellation_slot().assign([state, strand = strand](boost::asio::cancellation_type type) {
       boost::asio::post(strand, [state, type] {
         if (!state->ended) state->signal.emit(type);
@@ -94,9 +97,10 @@ struct CoroutineSignature<void> {
 
 }  // namespace internal
 
-// Runs the coroutine on a strand of its own on the calling fiber's scheduler, and waits until it has ended. Returns its result, throws
-// what it throws; boost::system::system_error (operation_aborted) when it was cancelled. `token` may carry a timeout. Fiber-only.
-// Parks the fiber (WaitReason::kIo). The coroutine runs on other fibers; it must not refer to what only this fiber may touch.
+// Runs the coroutine on a strand of its own on the calling fiber's scheduler, and waits until it has ended. Returns its
+// result, throws what it throws; boost::system::system_error (operation_aborted) when it was cancelled. `token` may
+// carry a timeout. Fiber-only. Parks the fiber (WaitReason::kIo). The coroutine runs on other fibers; it must not refer
+// to what only this fiber may touch.
 template <typename T, typename Executor>
 T Await(boost::asio::awaitable<T, Executor> coroutine, const use_fiber_t& token = use_fiber) {
   const FiberStrand strand(SchedulerExecutor(internal::CurrentCore(), true));
@@ -186,8 +190,8 @@ auto async_spawn(const SchedulerExecutor& executor, F&& function, CompletionToke
       token, std::decay_t<F>(std::forward<F>(function)));
 }
 
-// Completes, with signature void(boost::system::error_code), when `fiber` has finished; with operation_aborted when the operation
-// is cancelled before, in which case the fiber goes on. A fiber of `executor`'s scheduler does the waiting.
+// Completes, with signature void(boost::system::error_code), when `fiber` has finished; with operation_aborted when the
+// operation is cancelled before, in which case the fiber goes on. A fiber of `executor`'s scheduler does the waiting.
 template <typename CompletionToken>
 auto async_join(const SchedulerExecutor& executor, const Fiber& fiber, CompletionToken&& token) {
   return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code)>(

@@ -1,17 +1,19 @@
-// An executor that runs the functions given to it one after the other, on fibers of a scheduler, like asio::strand; but they may park.
+// An executor that runs the functions given to it one after the other, on fibers of a scheduler, like asio::strand; but
+// they may park.
 //
 //   FiberStrand strand(scheduler.get_executor());
 //   asio::co_spawn(strand, Session(std::move(socket)), asio::detached);
 //
-// Why not asio::strand: it remembers in a thread_local that a function of it is running on this thread. A fiber that parks inside such a
-// function goes on on another thread, and the first one keeps believing that it is in the strand. This one remembers the fiber. A
-// function that parks keeps the strand, like a lock.
+// Why not asio::strand: it remembers in a thread_local that a function of it is running on this thread. A fiber that
+// parks inside such a function goes on on another thread, and the first one keeps believing that it is in the strand.
+// This one remembers the fiber. A function that parks keeps the strand, like a lock.
 //
-// Functions run in the order in which they were given, a batch of them on one fiber named "strand"; dispatch from a function of the strand
-// calls at once. Those that are left when the scheduler stops are destroyed without being called.
+// Functions run in the order in which they were given, a batch of them on one fiber named "strand"; dispatch from a
+// function of the strand calls at once. Those that are left when the scheduler stops are destroyed without being
+// called.
 //
-// Meets Asio's executor requirements and converts to asio::any_io_executor. Thread-safe; a value, whose copies are the same strand.
-// Cost: one allocation per function, one fiber per batch.
+// Meets Asio's executor requirements and converts to asio::any_io_executor. Thread-safe; a value, whose copies are the
+// same strand. Cost: one allocation per function, one fiber per batch.
 #ifndef FIBERSCOPE_RUNTIME_IO_FIBER_STRAND_H_
 #define FIBERSCOPE_RUNTIME_IO_FIBER_STRAND_H_
 
@@ -51,7 +53,8 @@ void GiveToStrand(const std::shared_ptr<StrandQueue>& queue, std::unique_ptr<Str
 class FiberStrand {
  public:
   explicit FiberStrand(const SchedulerExecutor& executor)
-      : executor_(executor.require(boost::asio::execution::blocking.never)), queue_(internal::NewStrandQueue(executor_)) {}
+      : executor_(executor.require(boost::asio::execution::blocking.never)),
+        queue_(internal::NewStrandQueue(executor_)) {}
 
   bool operator==(const FiberStrand&) const noexcept = default;
 
@@ -65,8 +68,8 @@ class FiberStrand {
       std::move(local)();
       return;
     }
-    internal::GiveToStrand(
-        queue_, std::make_unique<internal::TypedStrandFunction<std::decay_t<F>>>(std::forward<F>(function)));
+    internal::GiveToStrand(queue_,
+                           std::make_unique<internal::TypedStrandFunction<std::decay_t<F>>>(std::forward<F>(function)));
   }
 
   boost::asio::execution_context& query(boost::asio::execution::context_t context) const noexcept {

@@ -3,6 +3,7 @@
 #include <boost/asio/post.hpp>
 #include <mutex>
 
+#include "runtime/base/check.h"
 #include "runtime/base/clock.h"
 #include "runtime/control_block.h"
 #include "runtime/scheduler_core.h"
@@ -26,7 +27,10 @@ int64_t DeadlineNs(std::chrono::nanoseconds timeout) {
 
 }  // namespace
 
-boost::asio::io_context& CurrentReactor() { return CurrentCore().reactor(); }
+boost::asio::io_context& CurrentReactor() {
+  FIBERSCOPE_CHECK(CurrentFiber() != nullptr, "use_fiber can be used on fibers only");
+  return CurrentCore().reactor();
+}
 
 bool FiberIsCancelled() {
   const ControlBlock* const fiber = CurrentFiber();

@@ -5,37 +5,39 @@
 //   size_t bytes = socket.async_read_some(buffer, use_fiber);          // throws boost::system::system_error instead
 //   size_t bytes = socket.async_read_some(buffer, use_fiber[error].timeout(std::chrono::seconds(5)));
 //
-// Returns what the operation completes with, the error_code left out: nothing, a value, or a std::tuple of several. Works with
-// every Asio and Beast operation. Operations whose first argument is a std::exception_ptr rethrow it.
+// Returns what the operation completes with, the error_code left out: nothing, a value, or a std::tuple of several.
+// Works with every Asio and Beast operation. Operations whose first argument is a std::exception_ptr rethrow it.
 //
-// While it waits the fiber is in state waiting, reason WaitReason::kIo. The operation's handler does nothing but store the
-// results and make the fiber runnable; it runs wherever the reactor runs, so I/O objects shared by several fibers need
-// the protection that Asio asks for ("shared objects: unsafe").
+// While it waits the fiber is in state waiting, reason WaitReason::kIo. The operation's handler does nothing but store
+// the results and make the fiber runnable; it runs wherever the reactor runs, so I/O objects shared by several fibers
+// need the protection that Asio asks for ("shared objects: unsafe").
 //
 // Cancellation. When the fiber is cancelled (context.h, scope.h), when the timeout passes, or when the slot of
-// asio::bind_cancellation_slot(slot, use_fiber) is emitted, the operation is asked to stop, through its own cancellation slot, and
-// the fiber goes on waiting until it has completed. So nothing it has done gets lost, and the buffers are the caller's again when the
-// call returns:
+// asio::bind_cancellation_slot(slot, use_fiber) is emitted, the operation is asked to stop, through its own
+// cancellation slot, and the fiber goes on waiting until it has completed. So nothing it has done gets lost, and the
+// buffers are the caller's again when the call returns:
 //   - it completed all the same, because it was faster: its results are returned as ever
 //   - it was cancelled: boost::asio::error::operation_aborted, with the bytes transferred so far; after a timeout
 //     boost::asio::error::timed_out instead
-// An operation that knows no cancellation (a resolver's, some of other libraries) is waited for to its end. A fiber that is cancelled
-// already starts no operation: error operation_aborted, or WaitCancelled if the operation reports no error_code. The fiber's
-// cancellation and the timeout ask for total, partial and terminal cancellation at once, so the operation does the gentlest
-// that it can; afterwards a stream may be in an unknown state and should be closed.
+// An operation that knows no cancellation (a resolver's, some of other libraries) is waited for to its end. A fiber
+// that is cancelled already starts no operation: error operation_aborted, or WaitCancelled if the operation reports no
+// error_code. The fiber's cancellation and the timeout ask for total, partial and terminal cancellation at once, so the
+// operation does the gentlest that it can; afterwards a stream may be in an unknown state and should be closed.
 //
-// Where the slot is emitted. Asio's slots and signals are not thread-safe: emission must not overlap the operation's start, which
-// fills the slot, the intermediate handlers of composed operations, which fill it anew, or the completion, after which the I/O object
-// may go. All of these except the start run on the operation's associated executor, and that is the reactor's: of a scheduler at
-// most one worker at a time runs the reactor, with a release and an acquire between one and the next (scheduler_core.h), so its handlers
-// form one strand. Requests to cancel come from the waiting fiber, or from any thread by the bound slot; they never emit, but
-// post the emission to the reactor, and only after the start has returned. The posted handler runs in that strand, and emits
-// unless the operation has completed, which it knows from a flag that only the strand touches. An operation bound to another executor
-// (asio::bind_executor around use_fiber) leaves that strand; do not cancel such operations.
+// Where the slot is emitted. Asio's slots and signals are not thread-safe: emission must not overlap the operation's
+// start, which fills the slot, the intermediate handlers of composed operations, which fill it anew, or the completion,
+// after which the I/O object may go. All of these except the start run on the operation's associated executor, and that
+// is the reactor's: of a scheduler at most one worker at a time runs the reactor, with a release and an acquire between
+// one and the next (scheduler_core.h), so its handlers form one strand. Requests to cancel come from the waiting fiber,
+// or from any thread by the bound slot; they never emit, but post the emission to the reactor, and only after the start
+// has returned. The posted handler runs in that strand, and emits unless the operation has completed, which it knows
+// from a flag that only the strand touches. An operation bound to another executor (asio::bind_executor around
+// use_fiber) leaves that strand; do not cancel such operations.
 //
-// When the scheduler stops, the operation is cancelled as well, and when it has completed, and so is done with the caller's buffers,
-// the fiber is unwound (ForcedUnwind, runtime/park.h). A fiber whose operation cannot be cancelled and does not complete is left
-// as it is; its destructors do not run. A destructor that waits for I/O meanwhile goes on with what the operation says.
+// When the scheduler stops, the operation is cancelled as well, and when it has completed, and so is done with the
+// caller's buffers, the fiber is unwound (ForcedUnwind, runtime/park.h). A fiber whose operation cannot be cancelled
+// and does not complete is left as it is; its destructors do not run. A destructor that waits for I/O meanwhile goes on
+// with what the operation says.
 //
 // The I/O object must live until the call returns, as Asio asks for where cancellation slots are emitted.
 //
@@ -82,7 +84,8 @@ namespace internal {
 
 boost::asio::io_context& CurrentReactor();  // of the calling fiber's scheduler
 
-// One operation: shared by the fiber that waits for it, its handler, and requests to cancel it. Published when it has completed.
+// One operation: shared by the fiber that waits for it, its handler, and requests to cancel it. Published when it has
+// completed.
 class FiberOperation : public OneShot {
  public:
   explicit FiberOperation(boost::asio::io_context& reactor) : reactor_(reactor) {}
@@ -90,8 +93,8 @@ class FiberOperation : public OneShot {
   // What the operation's handler says its slot is.
   boost::asio::cancellation_slot slot() { return signal_.slot(); }
 
-  // Asks the operation to stop, once it has been started; after its completion nothing happens. Any thread, at any time while there
-  // is a reference, also after the scheduler has gone.
+  // Asks the operation to stop, once it has been started; after its completion nothing happens. Any thread, at any time
+  // while there is a reference, also after the scheduler has gone.
   void RequestCancel(boost::asio::cancellation_type type);
   // The fiber, when the initiating function has returned.
   void SetStarted();
@@ -105,8 +108,8 @@ class FiberOperation : public OneShot {
   }
 
   enum class Ended : uint8_t { kNormally, kAfterCancel, kAfterTimeout, kStopped };
-  // Waits for the completion, and asks the operation to stop when the fiber is cancelled, the timeout passes, or the scheduler
-  // stops. In any case it has completed then.
+  // Waits for the completion, and asks the operation to stop when the fiber is cancelled, the timeout passes, or the
+  // scheduler stops. In any case it has completed then.
   Ended AwaitCompletion(std::chrono::nanoseconds timeout);
 
  private:
@@ -118,7 +121,8 @@ class FiberOperation : public OneShot {
   enum class Phase : uint8_t { kStarting, kStarted, kOver };
   FutexLock phase_lock_;
   Phase phase_ = Phase::kStarting;  // GUARDED_BY(phase_lock_)
-  boost::asio::cancellation_type wanted_ = boost::asio::cancellation_type::none;  // GUARDED_BY(phase_lock_): while starting
+  boost::asio::cancellation_type wanted_ =
+      boost::asio::cancellation_type::none;  // GUARDED_BY(phase_lock_): while starting
 };
 
 // A fiber in a call of an operation, however it leaves.
@@ -146,8 +150,8 @@ struct FiberResult final : FiberOperation {
 template <typename... Args>
 class FiberHandler {
  public:
-  // Where the reactor runs: within a completion there, that means at once. Intermediate handlers of composed operations run
-  // there too.
+  // Where the reactor runs: within a completion there, that means at once. Intermediate handlers of composed operations
+  // run there too.
   using executor_type = boost::asio::io_context::executor_type;
   using cancellation_slot_type = boost::asio::cancellation_slot;
 
@@ -181,8 +185,9 @@ std::tuple<Args...> AbortedValues() {
   throw WaitCancelled();
 }
 
-// What the caller gets for a completion of void(Args...): the values without a leading error_code or exception_ptr. Spelt out,
-// because overload resolution within Asio asks for it with argument types that no body could be compiled for.
+// What the caller gets for a completion of void(Args...): the values without a leading error_code or exception_ptr.
+// Spelt out, because overload resolution within Asio asks for it with argument types that no body could be compiled
+// for.
 template <typename... Values>
 struct FiberValues {
   using type = std::tuple<Values...>;
@@ -233,7 +238,8 @@ inline void UnwrapResult(const use_fiber_t&, std::tuple<>&) {}
 
 // Starts an operation of signature void(Args...), waits for it, and returns or throws what it brought.
 template <typename... Args, typename Slot, typename Initiation, typename... InitiationArgs>
-typename FiberReturn<Args...>::type RunOperation(const use_fiber_t& token, Slot slot, Initiation&& initiation, InitiationArgs&&... arguments) {
+typename FiberReturn<Args...>::type RunOperation(const use_fiber_t& token, Slot slot, Initiation&& initiation,
+                                                 InitiationArgs&&... arguments) {
   if (FiberIsCancelled()) {
     std::tuple<Args...> values = AbortedValues<Args...>();
     return UnwrapResult(token, values);
@@ -276,17 +282,18 @@ class async_result<fiberscope::use_fiber_t, void(Args...)> {
   }
 };
 
-// asio::bind_cancellation_slot(slot, use_fiber): the slot joins the fiber's own cancellation and the timeout instead of replacing
-// them. It may be emitted on any thread, if the emission and the start of the operation are in order (a signal is not thread-safe).
+// asio::bind_cancellation_slot(slot, use_fiber): the slot joins the fiber's own cancellation and the timeout instead of
+// replacing them. It may be emitted on any thread, if the emission and the start of the operation are in order (a
+// signal is not thread-safe).
 template <typename Slot, typename... Args>
 class async_result<cancellation_slot_binder<fiberscope::use_fiber_t, Slot>, void(Args...)> {
  public:
   template <typename Initiation, typename Token, typename... InitiationArgs>
   static typename fiberscope::internal::FiberReturn<std::decay_t<Args>...>::type initiate(
       Initiation&& initiation, Token&& token, InitiationArgs&&... arguments) {
-    return fiberscope::internal::RunOperation<std::decay_t<Args>...>(
-        token.get(), token.get_cancellation_slot(), std::forward<Initiation>(initiation),
-        std::forward<InitiationArgs>(arguments)...);
+    return fiberscope::internal::RunOperation<std::decay_t<Args>...>(token.get(), token.get_cancellation_slot(),
+                                                                     std::forward<Initiation>(initiation),
+                                                                     std::forward<InitiationArgs>(arguments)...);
   }
 };
 

@@ -5,10 +5,10 @@
 //
 // For "until a number of things have happened" take WaitGroup.
 //
-// Thread-safe; for fibers and plain threads. Parks the fiber (WaitReason::kBarrier) or blocks the thread. ArriveAndWait throws
-// WaitCancelled when the fiber is cancelled while it waits. A party that leaves early, by deadline or cancellation, has not arrived in this
-// round: the others go on waiting for it. Must outlive every use; the destructor CHECKs that none waits.
-// Cost: one futex-lock round trip per call.
+// Thread-safe; for fibers and plain threads. Parks the fiber (WaitReason::kBarrier) or blocks the thread. ArriveAndWait
+// throws WaitCancelled when the fiber is cancelled while it waits. A party that leaves early, by deadline or
+// cancellation, has not arrived in this round: the others go on waiting for it. Must outlive every use; the destructor
+// CHECKs that none waits. Cost: one futex-lock round trip per call.
 #ifndef FIBERSCOPE_RUNTIME_SYNC_BARRIER_H_
 #define FIBERSCOPE_RUNTIME_SYNC_BARRIER_H_
 
@@ -32,7 +32,8 @@ class Barrier {
   Barrier(const Barrier&) = delete;
   Barrier& operator=(const Barrier&) = delete;
 
-  // True for exactly one party of each round, the last to arrive. What the parties did before is visible to all of them afterwards.
+  // True for exactly one party of each round, the last to arrive. What the parties did before is visible to all of them
+  // afterwards.
   bool ArriveAndWait();
 
   // The same with a deadline: kDeadlineExceeded, or kCancelled.

@@ -3,14 +3,14 @@
 //   std::unique_lock lock(mutex);
 //   changed.wait(lock, [&] { return !queue.empty(); });
 //
-// Spelled as std::condition_variable, which it replaces between fibers. Unlike that one it never wakes without a notification; but what
-// was true at the notification need not be any more when the waiter has the mutex again, so test it in a loop, or give wait() the
-// predicate. Where a channel will do, it is simpler.
+// Spelled as std::condition_variable, which it replaces between fibers. Unlike that one it never wakes without a
+// notification; but what was true at the notification need not be any more when the waiter has the mutex again, so test
+// it in a loop, or give wait() the predicate. Where a channel will do, it is simpler.
 //
-// Thread-safe; for fibers and plain threads. Parks the fiber (WaitReason::kCondition, then perhaps kMutexLock) or blocks the thread. All
-// waits throw WaitCancelled when the fiber is cancelled while it waits; the mutex is held again then, as after every return. The
-// caller of wait must own the mutex (a CHECK failure otherwise). Must outlive every use; the destructor CHECKs that none waits.
-// Cost: notify without waiters is one load.
+// Thread-safe; for fibers and plain threads. Parks the fiber (WaitReason::kCondition, then perhaps kMutexLock) or
+// blocks the thread. All waits throw WaitCancelled when the fiber is cancelled while it waits; the mutex is held again
+// then, as after every return. The caller of wait must own the mutex (a CHECK failure otherwise). Must outlive every
+// use; the destructor CHECKs that none waits. Cost: notify without waiters is one load.
 #ifndef FIBERSCOPE_RUNTIME_SYNC_CONDITION_VARIABLE_H_
 #define FIBERSCOPE_RUNTIME_SYNC_CONDITION_VARIABLE_H_
 
@@ -78,8 +78,8 @@ class ConditionVariable {
 
   FutexLock lock_;
   internal::WaitQueue waiters_;  // GUARDED_BY(lock_)
-  // Whether waiters_ may be other than empty; written under lock_. A waiter sets it before it releases the mutex, so whoever has
-  // changed something under the mutex since then sees it.
+  // Whether waiters_ may be other than empty; written under lock_. A waiter sets it before it releases the mutex, so
+  // whoever has changed something under the mutex since then sees it.
   std::atomic<bool> any_waiter_{false};
   WaitObject object_;
 };

@@ -6,11 +6,11 @@
 //     case 1: return context.cause();
 //   }
 //
-// A select of a fiber whose own context is cancelled ends by itself, with WaitCancelled: this is for other contexts, and for plain
-// threads. To wait for nothing but the context, Context::WaitDone is simpler.
+// A select of a fiber whose own context is cancelled ends by itself, with WaitCancelled: this is for other contexts,
+// and for plain threads. To wait for nothing but the context, Context::WaitDone is simpler.
 //
-// For one fiber or thread at a time, which makes it once, outside of the loop that selects. Cost: making it registers a callback with
-// the context.
+// For one fiber or thread at a time, which makes it once, outside of the loop that selects. Cost: making it registers a
+// callback with the context.
 #ifndef FIBERSCOPE_RUNTIME_SYNC_CONTEXT_DONE_H_
 #define FIBERSCOPE_RUNTIME_SYNC_CONTEXT_DONE_H_
 

@@ -3,11 +3,12 @@
 //   static Once once;
 //   once.Do([] { table = MakeTable(); });
 //
-// If the function throws, nothing was done: the exception leaves this Do, and the next one tries again, as with std::call_once.
+// If the function throws, nothing was done: the exception leaves this Do, and the next one tries again, as with
+// std::call_once.
 //
-// Thread-safe; for fibers and plain threads. Those who come while the function runs wait as for a Mutex (WaitReason::kMutexLock), whose
-// owner in dumps is the one that runs it. Do within the function itself is a CHECK failure.
-// Cost: one load once it is done.
+// Thread-safe; for fibers and plain threads. Those who come while the function runs wait as for a Mutex
+// (WaitReason::kMutexLock), whose owner in dumps is the one that runs it. Do within the function itself is a CHECK
+// failure. Cost: one load once it is done.
 #ifndef FIBERSCOPE_RUNTIME_SYNC_ONCE_H_
 #define FIBERSCOPE_RUNTIME_SYNC_ONCE_H_
 

@@ -3,16 +3,17 @@
 //   std::shared_lock lock(mutex);    // reads
 //   std::unique_lock lock(mutex);    // writes
 //
-// Models the standard's SharedTimedMutex. Neither side starves, as with Go's RWMutex: a writer that waits keeps new readers out,
-// and when a writer unlocks, all readers that have waited go before the next writer. It follows that one must not take the
-// read lock again while holding it: a writer that arrives in between makes both wait for ever.
+// Models the standard's SharedTimedMutex. Neither side starves, as with Go's RWMutex: a writer that waits keeps new
+// readers out, and when a writer unlocks, all readers that have waited go before the next writer. It follows that one
+// must not take the read lock again while holding it: a writer that arrives in between makes both wait for ever.
 //
-// Choose it when reads are long enough to be worth it: a read lock costs as much as a Mutex and moves the same cache line.
+// Choose it when reads are long enough to be worth it: a read lock costs as much as a Mutex and moves the same cache
+// line.
 //
-// Thread-safe. Parks the fiber (WaitReason::kRwMutexRead, kRwMutexWrite) or blocks the thread. Unlocking for writing what one does not
-// own, and unlocking for reading what nobody reads, are CHECK failures. Waiting cannot be cancelled. Must outlive every use; the
-// destructor CHECKs that it is free.
-// Cost: one compare-and-swap each way without contention.
+// Thread-safe. Parks the fiber (WaitReason::kRwMutexRead, kRwMutexWrite) or blocks the thread. Unlocking for writing
+// what one does not own, and unlocking for reading what nobody reads, are CHECK failures. Waiting cannot be cancelled.
+// Must outlive every use; the destructor CHECKs that it is free. Cost: one compare-and-swap each way without
+// contention.
 #ifndef FIBERSCOPE_RUNTIME_SYNC_RW_MUTEX_H_
 #define FIBERSCOPE_RUNTIME_SYNC_RW_MUTEX_H_
 
@@ -73,8 +74,8 @@ class RwMutex {
   const WaitObject& wait_object() const { return object_; }
 
  private:
-  // The word: bit 0 a writer holds it, bit 1 somebody waits, above that the number of readers that hold it. While bit 1 is set, it
-  // changes only under queue_lock_, so who waits and who holds can be weighed against each other there.
+  // The word: bit 0 a writer holds it, bit 1 somebody waits, above that the number of readers that hold it. While bit 1
+  // is set, it changes only under queue_lock_, so who waits and who holds can be weighed against each other there.
   static constexpr uint64_t kWriter = 1;
   static constexpr uint64_t kWaiters = 2;
   static constexpr uint64_t kReader = 4;
@@ -85,9 +86,11 @@ class RwMutex {
   bool TryRead();
   bool LockSlow(int64_t deadline_ns);
   bool LockSharedSlow(int64_t deadline_ns);
-  // Queue lock held. Sets kWaiters, unless `available` bits are all that keeps the caller out: then adds `take`. True: taken.
+  // Queue lock held. Sets kWaiters, unless `available` bits are all that keeps the caller out: then adds `take`. True:
+  // taken.
   bool TakeOrAnnounce(uint64_t obstacles, uint64_t take);
-  // Queue lock held, kWaiters set. Lets in whoever may hold it together with those who do; `after_writer`: waiting readers first.
+  // Queue lock held, kWaiters set. Lets in whoever may hold it together with those who do; `after_writer`: waiting
+  // readers first.
   void Admit(bool after_writer, internal::WakeList& admitted);
   bool Wait(internal::WaitQueue& queue, WaitReason reason, int64_t deadline_ns);
 

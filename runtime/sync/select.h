@@ -7,23 +7,24 @@
 //     case 1: ... break;                        // `reply` was moved out
 //   }
 //
-// With a default, TrySelect; with a timeout, SelectUntil or SelectFor. For a number of cases that is known only at run time, all take a
-// span.
+// With a default, TrySelect; with a timeout, SelectUntil or SelectFor. For a number of cases that is known only at run
+// time, all take a span.
 //
-// If several operations are possible, one of them is chosen at random, each with equal probability. A null pointer in place of a
-// channel stands for an operation that is never possible, so a case can be switched off. The same channel may occur several times.
-// No value is lost or taken twice: exactly one of the cases has happened when Select returns, and the values and optionals of
-// the others are untouched.
+// If several operations are possible, one of them is chosen at random, each with equal probability. A null pointer in
+// place of a channel stands for an operation that is never possible, so a case can be switched off. The same channel
+// may occur several times. No value is lost or taken twice: exactly one of the cases has happened when Select returns,
+// and the values and optionals of the others are untouched.
 //
-// How. First the channels are asked one after the other, in random order. If none is ready, all are locked, in the order of their
-// addresses, asked again, and the caller queues at each before the locks are released: so it cannot miss a partner. It then parks in a
-// claimed wait (wait_claim.h): the first partner to win the claim does the operation; the others drop the caller's node and go
-// on to the next in their queue. The caller leaves the other queues, one lock at a time, before it returns.
+// How. First the channels are asked one after the other, in random order. If none is ready, all are locked, in the
+// order of their addresses, asked again, and the caller queues at each before the locks are released: so it cannot miss
+// a partner. It then parks in a claimed wait (wait_claim.h): the first partner to win the claim does the operation; the
+// others drop the caller's node and go on to the next in their queue. The caller leaves the other queues, one lock at a
+// time, before it returns.
 //
-// Thread-safe; for fibers and plain threads. Parks the fiber (WaitReason::kSelect; kSelectNoCases without cases) or blocks the thread.
-// Select throws WaitCancelled when the fiber is cancelled while it waits. All channels must outlive the call.
-// Cost: one lock round trip for each channel asked; when it has to wait, two more for each channel. Does not allocate on the
-// heap for up to 16 cases.
+// Thread-safe; for fibers and plain threads. Parks the fiber (WaitReason::kSelect; kSelectNoCases without cases) or
+// blocks the thread. Select throws WaitCancelled when the fiber is cancelled while it waits. All channels must outlive
+// the call. Cost: one lock round trip for each channel asked; when it has to wait, two more for each channel. Does not
+// allocate on the heap for up to 16 cases.
 #ifndef FIBERSCOPE_RUNTIME_SYNC_SELECT_H_
 #define FIBERSCOPE_RUNTIME_SYNC_SELECT_H_
 
@@ -55,8 +56,8 @@ class SelectCase {
   template <typename T>
   friend SelectCase SendCase(Channel<T>* channel, T& value, bool* sent);
 
-  // Does the operation if it is possible now: kDone, kClosed, or kPending. The channel's lock is held; `partner` has to be woken
-  // when all locks have been released.
+  // Does the operation if it is possible now: kDone, kClosed, or kPending. The channel's lock is held; `partner` has to
+  // be woken when all locks have been released.
   using Attempt = internal::WaitOutcome (*)(const SelectCase& self, internal::Waiter*& partner);
   // A receive was chosen because its channel is closed.
   using Empty = void (*)(const SelectCase& self);
@@ -119,8 +120,8 @@ SelectCase SendCase(Channel<T>* channel, T& value) {
   return SendCase(channel, value, static_cast<bool*>(nullptr));
 }
 
-// The index of the case that was chosen. Without any case that could become possible it waits for ever. kNoCase only in a destructor
-// that runs because of an exception while the fiber is being ended.
+// The index of the case that was chosen. Without any case that could become possible it waits for ever. kNoCase only in
+// a destructor that runs because of an exception while the fiber is being ended.
 inline constexpr size_t kNoCase = static_cast<size_t>(-1);
 size_t Select(std::span<const SelectCase> cases);
 
@@ -131,8 +132,7 @@ std::optional<size_t> TrySelect(std::span<const SelectCase> cases);
 [[nodiscard]] absl::StatusOr<size_t> SelectUntil(Deadline deadline, std::span<const SelectCase> cases);
 
 template <typename... Cases>
-  requires(std::is_same_v<Cases, SelectCase> && ...)
-size_t Select(const Cases&... cases) {
+requires(std::is_same_v<Cases, SelectCase>&&...) size_t Select(const Cases&... cases) {
   if constexpr (sizeof...(Cases) == 0) {
     return Select(std::span<const SelectCase>());
   } else {
@@ -141,14 +141,14 @@ size_t Select(const Cases&... cases) {
   }
 }
 template <typename... Cases>
-  requires(std::is_same_v<Cases, SelectCase> && ...)
-std::optional<size_t> TrySelect(const SelectCase& first, const Cases&... rest) {
+requires(std::is_same_v<Cases, SelectCase>&&...) std::optional<size_t> TrySelect(const SelectCase& first,
+                                                                                 const Cases&... rest) {
   const std::array<SelectCase, sizeof...(Cases) + 1> all{first, rest...};
   return TrySelect(std::span<const SelectCase>(all));
 }
 template <typename... Cases>
-  requires(std::is_same_v<Cases, SelectCase> && ...)
-[[nodiscard]] absl::StatusOr<size_t> SelectUntil(Deadline deadline, const SelectCase& first, const Cases&... rest) {
+requires(std::is_same_v<Cases, SelectCase>&&...)
+    [[nodiscard]] absl::StatusOr<size_t> SelectUntil(Deadline deadline, const SelectCase& first, const Cases&... rest) {
   const std::array<SelectCase, sizeof...(Cases) + 1> all{first, rest...};
   return SelectUntil(deadline, std::span<const SelectCase>(all));
 }

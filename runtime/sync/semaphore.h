@@ -1,11 +1,10 @@
 // Counts permits that fibers and plain threads take and give back; waiters are served in arrival order.
 //
-// Use it to bound concurrency ("at most 8 symbolizations"), or as a lock that one party takes and another releases. For mutual
-// exclusion take Mutex, which knows its owner.
+// Use it to bound concurrency ("at most 8 symbolizations"), or as a lock that one party takes and another releases. For
+// mutual exclusion take Mutex, which knows its owner.
 //
-// Thread-safe. Parks the fiber (WaitReason::kSemaphore) or blocks the thread. Must outlive every use; the destructor CHECKs that none
-// waits.
-// Cost: one compare-and-swap without contention; nothing allocates.
+// Thread-safe. Parks the fiber (WaitReason::kSemaphore) or blocks the thread. Must outlive every use; the destructor
+// CHECKs that none waits. Cost: one compare-and-swap without contention; nothing allocates.
 #ifndef FIBERSCOPE_RUNTIME_SYNC_SEMAPHORE_H_
 #define FIBERSCOPE_RUNTIME_SYNC_SEMAPHORE_H_
 
@@ -32,8 +31,8 @@ class Semaphore {
   Semaphore(const Semaphore&) = delete;
   Semaphore& operator=(const Semaphore&) = delete;
 
-  // Takes `count` permits, or waits for them. Large requests cannot starve: later small ones queue behind them. Throws WaitCancelled
-  // when the fiber is cancelled while it waits; then nothing was taken.
+  // Takes `count` permits, or waits for them. Large requests cannot starve: later small ones queue behind them. Throws
+  // WaitCancelled when the fiber is cancelled while it waits; then nothing was taken.
   void Acquire(uint64_t count = 1) {
     if (!TryAcquire(count)) internal::ThrowInterrupted(AcquireSlow(count, {}));
   }
@@ -43,7 +42,8 @@ class Semaphore {
     uint64_t word = word_.load(std::memory_order_relaxed);
     while ((word & kWaiters) == 0 && word / kPermit >= count) {
       // Acquire pairs with the release in Release().
-      if (word_.compare_exchange_weak(word, word - count * kPermit, std::memory_order_acquire, std::memory_order_relaxed)) {
+      if (word_.compare_exchange_weak(word, word - count * kPermit, std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
         return true;
       }
     }
@@ -64,7 +64,8 @@ class Semaphore {
   const WaitObject& wait_object() const { return object_; }
 
  private:
-  // The word: bit 0 somebody waits, above it the permits that are there. While somebody waits it changes only under lock_.
+  // The word: bit 0 somebody waits, above it the permits that are there. While somebody waits it changes only under
+  // lock_.
   static constexpr uint64_t kWaiters = 1;
   static constexpr uint64_t kPermit = 2;
 

@@ -6,11 +6,12 @@
 //
 // To bound one wait, its own XUntil or XFor is simpler and cheaper; to just wait, this_fiber::SleepFor.
 //
-// The channel has room for one. It is never closed. After Stop() or Reset() it holds nothing from before, as with Go since 1.23.
+// The channel has room for one. It is never closed. After Stop() or Reset() it holds nothing from before, as with Go
+// since 1.23.
 //
-// Fiber-only to make and Reset; the other calls from anywhere, one at a time (Thread-compatible), while the channel may be received from by
-// anybody. When the scheduler stops, it fires no more. Never blocks, but for receiving from the channel.
-// Cost: one entry in the timer queue of a processor.
+// Fiber-only to make and Reset; the other calls from anywhere, one at a time (Thread-compatible), while the channel may
+// be received from by anybody. When the scheduler stops, it fires no more. Never blocks, but for receiving from the
+// channel. Cost: one entry in the timer queue of a processor.
 #ifndef FIBERSCOPE_RUNTIME_SYNC_TIMER_H_
 #define FIBERSCOPE_RUNTIME_SYNC_TIMER_H_
 
@@ -33,8 +34,8 @@ class ChannelTimer {
 
   Channel<Deadline>& channel() { return channel_; }
 
-  // No more will arrive, and what had arrived and was not received is dropped. False: it had fired or been stopped before (a ticker:
-  // been stopped).
+  // No more will arrive, and what had arrived and was not received is dropped. False: it had fired or been stopped
+  // before (a ticker: been stopped).
   bool Stop();
 
  protected:
@@ -72,8 +73,8 @@ class Timer : public internal::ChannelTimer {
   }
 };
 
-// Fires at every multiple of `period`, which must be positive, counted from its start. A receiver that is too slow misses ticks; they do not
-// pile up.
+// Fires at every multiple of `period`, which must be positive, counted from its start. A receiver that is too slow
+// misses ticks; they do not pile up.
 class Ticker : public internal::ChannelTimer {
  public:
   explicit Ticker(std::chrono::nanoseconds period, const char* name = "ticker") : ChannelTimer(name) { Reset(period); }

@@ -1,5 +1,5 @@
-// Protects the costs that the headers of runtime/sync promise: a lock in a few nanoseconds, a hop over an unbuffered channel in one switch
-// and one lock round trip, and what deadlines and selects add to that.
+// Protects the costs that the headers of runtime/sync promise: a lock in a few nanoseconds, a hop over an unbuffered
+// channel in one switch and one lock round trip, and what deadlines and selects add to that.
 //
 //   bazel run //tests/bench:sync_bench
 #include <array>
@@ -102,8 +102,10 @@ void SelectHop(benchmark::State& state) {
     there.Send(1);
     [&]<size_t... kOther>(std::index_sequence<kOther...>) {
       std::array<std::optional<int>, kCases> into;
-      benchmark::DoNotOptimize(Select(ReceiveCase(&back, into[kCases - 1]), ReceiveCase(&others[kOther], into[kOther])...));
-    }(std::make_index_sequence<kCases - 1>());
+      benchmark::DoNotOptimize(
+          Select(ReceiveCase(&back, into[kCases - 1]), ReceiveCase(&others[kOther], into[kOther])...));
+    }
+    (std::make_index_sequence<kCases - 1>());
   });
 }
 void BM_Select_HopOf2(benchmark::State& state) { SelectHop<2>(state); }

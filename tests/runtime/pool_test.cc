@@ -57,7 +57,8 @@ TEST_P(PoolTest, ResultsComeThroughFutures) {
   PoolFuture<void> nothing = *pool.Submit([] {});
   nothing.Get();
   EXPECT_TRUE(nothing.ready());
-  PoolFuture<std::unique_ptr<int>> moved = *pool.Submit([p = std::make_unique<int>(4)]() mutable { return std::move(p); });
+  PoolFuture<std::unique_ptr<int>> moved =
+      *pool.Submit([p = std::make_unique<int>(4)]() mutable { return std::move(p); });
   EXPECT_EQ(*moved.Get(), 4);
   PoolFuture<int> broken = *pool.Submit([]() -> int { throw std::out_of_range("task"); });
   EXPECT_THROW(broken.Get(), std::out_of_range);
@@ -72,15 +73,19 @@ TEST_P(PoolTest, ResultsComeThroughFutures) {
 TEST_P(PoolTest, ResultsComeThroughCallbacks) {
   Pool pool(scheduler(), {.fibers = 2, .queue_capacity = 10});
   Channel<int> results(4);
-  EXPECT_TRUE(pool.Submit([] { return 8; }, [&](std::exception_ptr exception, std::optional<int> value) {
-                    EXPECT_FALSE(exception);
-                    results.Send(*value);
-                  }).ok());
+  EXPECT_TRUE(pool.Submit([] { return 8; },
+                          [&](std::exception_ptr exception, std::optional<int> value) {
+                            EXPECT_FALSE(exception);
+                            results.Send(*value);
+                          })
+                  .ok());
   EXPECT_EQ(results.Receive(), 8);
-  EXPECT_TRUE(pool.Submit([] { throw std::length_error("x"); }, [&](std::exception_ptr exception) {
-                    EXPECT_THROW(std::rethrow_exception(exception), std::length_error);
-                    results.Send(9);
-                  }).ok());
+  EXPECT_TRUE(pool.Submit([] { throw std::length_error("x"); },
+                          [&](std::exception_ptr exception) {
+                            EXPECT_THROW(std::rethrow_exception(exception), std::length_error);
+                            results.Send(9);
+                          })
+                  .ok());
   EXPECT_EQ(results.Receive(), 9);
 }
 
@@ -101,7 +106,8 @@ TEST_P(PoolTest, NoMoreThanItsFibersRunAtOnceAndWorkStaysInOrder) {
                         }
                         this_fiber::Yield();
                         --running;
-                      }).ok());
+                      })
+                      .ok());
     }
     pool.Stop(PoolStop::kDrain);
     EXPECT_EQ(peak, 3);
@@ -147,7 +153,8 @@ TEST_P(PoolTest, AFullPoolBlocksItsSubmittersInOrder) {
   EXPECT_TRUE(pool.Submit([&] { order.push_back(-1); }).ok());
   std::vector<Fiber> submitters;
   for (int i = 0; i < 5; ++i) {
-    submitters.push_back(scheduler().Spawn([&, i] { EXPECT_TRUE(pool.Submit([&order, i] { order.push_back(i); }).ok()); }));
+    submitters.push_back(
+        scheduler().Spawn([&, i] { EXPECT_TRUE(pool.Submit([&order, i] { order.push_back(i); }).ok()); }));
     AwaitMetrics(pool, [i](const PoolMetrics& metrics) { return metrics.blocked == static_cast<uint64_t>(i) + 1; });
   }
   std::thread thread([&] { EXPECT_TRUE(pool.Submit([&] { order.push_back(5); }).ok()); });
@@ -168,7 +175,8 @@ TEST_P(PoolTest, WithoutAQueueSubmittersHandOverDirectly) {
       EXPECT_TRUE(pool.Submit([&] {
                         this_fiber::Yield();
                         ++ran;
-                      }).ok());
+                      })
+                      .ok());
       EXPECT_EQ(pool.metrics().queued, 0u);
     }
     pool.Stop(PoolStop::kDrain);
@@ -262,10 +270,12 @@ TEST_P(PoolTest, StopDrainsOrCancels) {
   std::vector<PoolFuture<void>> futures;
   for (int i = 0; i < 6; ++i) futures.push_back(*pool.Submit([] { this_fiber::SleepFor(hours(1)); }));
   std::atomic<int> called{0};
-  EXPECT_TRUE(pool.Submit([] { ADD_FAILURE() << "ran"; }, [&](std::exception_ptr exception) {
-                    EXPECT_THROW(std::rethrow_exception(exception), absl::BadStatusOrAccess);
-                    ++called;
-                  }).ok());
+  EXPECT_TRUE(pool.Submit([] { ADD_FAILURE() << "ran"; },
+                          [&](std::exception_ptr exception) {
+                            EXPECT_THROW(std::rethrow_exception(exception), absl::BadStatusOrAccess);
+                            ++called;
+                          })
+                  .ok());
   // Only tasks that have started are cancelled in their waits.
   AwaitMetrics(pool, [](const PoolMetrics& metrics) { return Started(metrics) == 2; });
   pool.Stop(PoolStop::kCancel);
@@ -294,8 +304,8 @@ TEST_P(PoolTest, StopDrainsOrCancels) {
 TEST_P(PoolTest, StopReleasesBlockedSubmitters) {
   Pool pool(scheduler(), {.fibers = 1, .when_full = WhenPoolFull::kBlock});
   EXPECT_TRUE(pool.Submit([] { this_fiber::SleepFor(hours(1)); }).ok());
-  const Fiber submitter = scheduler().Spawn(
-      [&] { EXPECT_EQ(pool.Submit([] {}).status().code(), absl::StatusCode::kFailedPrecondition); });
+  const Fiber submitter =
+      scheduler().Spawn([&] { EXPECT_EQ(pool.Submit([] {}).status().code(), absl::StatusCode::kFailedPrecondition); });
   AwaitMetrics(pool, [](const PoolMetrics& metrics) { return metrics.blocked == 1; });
   pool.Stop(PoolStop::kCancel);
   submitter.Join();
@@ -348,7 +358,8 @@ TEST_P(PoolTest, APoolOnAFiberIsUnwoundWithItsTasks) {
                         } count{local, unwound};
                         ++started;
                         this_fiber::SleepFor(hours(1));
-                      }).ok());
+                      })
+                      .ok());
     }
     this_fiber::SleepFor(hours(1));
   });
@@ -357,9 +368,7 @@ TEST_P(PoolTest, APoolOnAFiberIsUnwoundWithItsTasks) {
   EXPECT_EQ(unwound, 4);
 }
 
-TEST_P(PoolTest, OptionsOutOfRangeAreRefused) {
-  EXPECT_THROW(Pool(scheduler(), {.fibers = 0}), std::invalid_argument);
-}
+TEST_P(PoolTest, OptionsOutOfRangeAreRefused) { EXPECT_THROW(Pool(scheduler(), {.fibers = 0}), std::invalid_argument); }
 
 TEST(PoolMetricsTest, BucketsArePowersOfTwo) {
   EXPECT_EQ(PoolMetrics::WaitBucket(-5), 0u);
@@ -370,8 +379,9 @@ TEST(PoolMetricsTest, BucketsArePowersOfTwo) {
   EXPECT_EQ(PoolMetrics::WaitBucket(INT64_MAX), PoolMetrics::kWaitBuckets - 1);
 }
 
-// Goal: whatever the policy, each accepted task is run or discarded once, and the figures add up at every moment. Method: fibers and a
-// plain thread submit, some in contexts that are cancelled at random, while another fiber looks; then the pool is stopped.
+// Goal: whatever the policy, each accepted task is run or discarded once, and the figures add up at every moment.
+// Method: fibers and a plain thread submit, some in contexts that are cancelled at random, while another fiber looks;
+// then the pool is stopped.
 TEST_P(PoolTest, StressOfSubmittersAndCancellation) {
   const uint32_t seed = std::random_device{}();
   std::printf("seed %u\n", seed);

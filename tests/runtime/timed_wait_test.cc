@@ -1,5 +1,6 @@
-// Waits that several parties may end (wait_claim.h). Goal: each ends exactly once, the waiter and the party that ended it agree on how,
-// and nothing of an ended wait is left in a queue or among the timers. Method: each outcome alone, then races of all of them.
+// Waits that several parties may end (wait_claim.h). Goal: each ends exactly once, the waiter and the party that ended
+// it agree on how, and nothing of an ended wait is left in a queue or among the timers. Method: each outcome alone,
+// then races of all of them.
 #include <array>
 #include <atomic>
 #include <functional>
@@ -284,7 +285,8 @@ TEST_P(TimedWaitTest, AMutexIsHandedPastTheOnesThatGaveUp) {
     mutex.lock();
     std::vector<Fiber> impatient;
     std::atomic<int> failed{0};
-    for (int i = 0; i < 5; ++i) impatient.push_back(Spawn([&] { failed += mutex.try_lock_for(milliseconds(1)) ? 0 : 1; }));
+    for (int i = 0; i < 5; ++i)
+      impatient.push_back(Spawn([&] { failed += mutex.try_lock_for(milliseconds(1)) ? 0 : 1; }));
     // Until each waits, or has given up already.
     for (const Fiber& fiber : impatient) {
       while (fiber.state() != FiberState::kWaiting && fiber.state() != FiberState::kDead) this_fiber::Yield();
@@ -345,7 +347,11 @@ TEST_P(TimedWaitRaceTest, OneOfTheDeadlineACompleterAndACancellerEndsAWait) {
       for (int i = 0; i < 400; ++i) {
         int result = -1;
         const auto timeout = microseconds(random() % 100);
-        const auto pause = [](unsigned us) { return [us] { if (us != 0) this_fiber::SleepFor(microseconds(us)); }; };
+        const auto pause = [](unsigned us) {
+          return [us] {
+            if (us != 0) this_fiber::SleepFor(microseconds(us));
+          };
+        };
         Suspension suspension({.deadline_ns = In(timeout)});
         suspension.set_slot(&result);
         bool completed = false;

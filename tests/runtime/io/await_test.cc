@@ -26,9 +26,12 @@
 #include "runtime/sync/wait_group.h"
 #include "tests/testing/runtime_test.h"
 
-// libstdc++'s own code, which ThreadSanitizer does not see into, counts the references to an exception atomically. Coroutine and fiber hold
-// one each to the same exception, so whoever drops the last one seems to race with the other's use of it.
-extern "C" const char* __tsan_default_suppressions() { return "race:std::__exception_ptr::exception_ptr::_M_release\n"; }
+// libstdc++'s own code, which ThreadSanitizer does not see into, counts the references to an exception atomically.
+// Coroutine and fiber hold one each to the same exception, so whoever drops the last one seems to race with the other's
+// use of it.
+extern "C" const char* __tsan_default_suppressions() {
+  return "race:std::__exception_ptr::exception_ptr::_M_release\n";
+}
 
 namespace fiberscope {
 namespace {
@@ -177,9 +180,8 @@ TEST_P(AwaitTest, CancellingAJoinLeavesTheFiberAlone) {
   std::promise<void> started;
   asio::post(strand, [&] {
     async_join(scheduler().get_executor(), target,
-               asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(strand, [&](error_code error) {
-                 outcome.set_value(error);
-               })));
+               asio::bind_cancellation_slot(
+                   signal.slot(), asio::bind_executor(strand, [&](error_code error) { outcome.set_value(error); })));
     started.set_value();
   });
   started.get_future().get();
@@ -202,9 +204,11 @@ TEST_P(AwaitTest, ACoroutineSpawnsAFiberAndGetsItsResultOrException) {
               return std::string("from a fiber");
             },
             asio::use_awaitable);
-        co_await async_spawn(executor, [] { this_fiber::Yield(); }, asio::use_awaitable);
+        co_await async_spawn(
+            executor, [] { this_fiber::Yield(); }, asio::use_awaitable);
         try {
-          co_await async_spawn(executor, []() -> int { throw std::length_error("in the fiber"); }, asio::use_awaitable);
+          co_await async_spawn(
+              executor, []() -> int { throw std::length_error("in the fiber"); }, asio::use_awaitable);
         } catch (const std::length_error& error) {
           co_return text + ", " + error.what();
         }
@@ -284,8 +288,8 @@ TEST_P(AwaitTest, StopDestroysWhatWaitsInAStrand) {
   EXPECT_EQ(counted.use_count(), 1);
 }
 
-// Goal: cancellation of a coroutine by its fiber races the coroutine's own progress and end. Method: many awaits with contexts that are
-// cancelled after a few turns.
+// Goal: cancellation of a coroutine by its fiber races the coroutine's own progress and end. Method: many awaits with
+// contexts that are cancelled after a few turns.
 TEST_P(AwaitTest, StressOfCancellationRacingTheCoroutine) {
   RunInFiber([] {
     std::vector<Fiber> fibers;

@@ -1,8 +1,8 @@
 // Model check of runtime/processor_status.h: worker and monitor never both have the processor.
 //
-// The worker makes three blocking calls; the monitor looks four times and retakes what it finds. Whoever has the processor writes a plain
-// variable: if both had it, or what one did were not visible to the other, Relacy would report a data race. A worker that lost
-// the processor waits until the monitor gives it back. Each mutation must be found out.
+// The worker makes three blocking calls; the monitor looks four times and retakes what it finds. Whoever has the
+// processor writes a plain variable: if both had it, or what one did were not visible to the other, Relacy would report
+// a data race. A worker that lost the processor waits until the monitor gives it back. Each mutation must be found out.
 //
 // The model is written by hand after processor_status.h: bit 0 says "blocking", the rest counts calls.
 #include <cstdio>

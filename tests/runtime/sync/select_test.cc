@@ -1,5 +1,6 @@
-// Go's channel and select semantics, case by case, then under load. Goal of the stress tests: whatever the interleaving, each value that
-// was sent is received once, and each operation that a select reports happened, and no other.
+// Go's channel and select semantics, case by case, then under load. Goal of the stress tests: whatever the
+// interleaving, each value that was sent is received once, and each operation that a select reports happened, and no
+// other.
 #include "runtime/sync/select.h"
 
 #include <array>
@@ -100,7 +101,9 @@ TEST_P(SelectTest, DoesWhatGoDoesForEachConditionOfAChannel) {
       {
         Prepared prepared(row);
         std::optional<int> into = -1;
-        EXPECT_EQ(TrySelect(ReceiveCase(prepared.get(), into)), row.receive_ready ? std::optional<size_t>(0) : std::nullopt) << row.name;
+        EXPECT_EQ(TrySelect(ReceiveCase(prepared.get(), into)),
+                  row.receive_ready ? std::optional<size_t>(0) : std::nullopt)
+            << row.name;
         EXPECT_EQ(into, row.receive_ready ? row.received : -1) << row.name;
       }
       {
@@ -108,7 +111,8 @@ TEST_P(SelectTest, DoesWhatGoDoesForEachConditionOfAChannel) {
         int value = 9;
         bool sent = false;
         EXPECT_EQ(TrySelect(SendCase(prepared.get(), value, &sent)),
-                  row.send_ready ? std::optional<size_t>(0) : std::nullopt) << row.name;
+                  row.send_ready ? std::optional<size_t>(0) : std::nullopt)
+            << row.name;
         EXPECT_EQ(sent, row.sent) << row.name;
       }
       {
@@ -128,7 +132,8 @@ TEST_P(SelectTest, DoesWhatGoDoesForEachConditionOfAChannel) {
         std::optional<int> never;
         Channel<int>* const none = nullptr;
         EXPECT_EQ(TrySelect(ReceiveCase(none, never), ReceiveCase(prepared.get(), into)),
-                  row.receive_ready ? std::optional<size_t>(1) : std::nullopt) << row.name;
+                  row.receive_ready ? std::optional<size_t>(1) : std::nullopt)
+            << row.name;
       }
     }
   });
@@ -150,15 +155,25 @@ TEST_P(SelectTest, WaitsUntilAPartnerComesForAnyCase) {
       bool sent_d = false;
       size_t chosen = kNoCase;
       const Fiber selector = Spawn([&] {
-        chosen = Select(ReceiveCase(&in_a, a), ReceiveCase(&in_b, b), SendCase(&out_c, c, &sent_c), SendCase(&out_d, d, &sent_d));
+        chosen = Select(ReceiveCase(&in_a, a), ReceiveCase(&in_b, b), SendCase(&out_c, c, &sent_c),
+                        SendCase(&out_d, d, &sent_d));
       });
       AwaitState(selector, FiberState::kWaiting);
-      EXPECT_TRUE(WithSnapshot(selector.id(), [](const FiberSnapshot& s) { EXPECT_EQ(s.wait_reason, WaitReason::kSelect); }));
+      EXPECT_TRUE(
+          WithSnapshot(selector.id(), [](const FiberSnapshot& s) { EXPECT_EQ(s.wait_reason, WaitReason::kSelect); }));
       switch (which) {
-        case 0: in_a.Send(1); break;
-        case 1: in_b.Send(2); break;
-        case 2: EXPECT_EQ(out_c.Receive(), 30); break;
-        case 3: EXPECT_EQ(out_d.Receive(), 0); break;
+        case 0:
+          in_a.Send(1);
+          break;
+        case 1:
+          in_b.Send(2);
+          break;
+        case 2:
+          EXPECT_EQ(out_c.Receive(), 30);
+          break;
+        case 3:
+          EXPECT_EQ(out_d.Receive(), 0);
+          break;
       }
       selector.Join();
       EXPECT_EQ(chosen, which);
@@ -241,16 +256,17 @@ TEST_P(SelectTest, WithoutCasesItWaitsForEverAndSaysSo) {
   const Fiber receive = scheduler().Spawn([] { Receive(static_cast<Channel<int>*>(nullptr)); });
   const Fiber send = scheduler().Spawn([] { Send(static_cast<Channel<int>*>(nullptr), 1); });
   const std::pair<Fiber, WaitReason> expected[] = {{none, WaitReason::kSelectNoCases},
-                                                  {nil, WaitReason::kSelect},
-                                                  {receive, WaitReason::kChannelReceiveNil},
-                                                  {send, WaitReason::kChannelSendNil}};
+                                                   {nil, WaitReason::kSelect},
+                                                   {receive, WaitReason::kChannelReceiveNil},
+                                                   {send, WaitReason::kChannelSendNil}};
   for (const auto& [fiber, reason] : expected) {
     AwaitState(fiber, FiberState::kWaiting);
     EXPECT_TRUE(WithSnapshot(fiber.id(), [&](const FiberSnapshot& s) { EXPECT_EQ(s.wait_reason, reason); }));
   }
   RunInFiber([] {
     EXPECT_EQ(TrySelect(std::span<const SelectCase>()), std::nullopt);
-    EXPECT_EQ(SelectFor(milliseconds(1), std::span<const SelectCase>()).status().code(), absl::StatusCode::kDeadlineExceeded);
+    EXPECT_EQ(SelectFor(milliseconds(1), std::span<const SelectCase>()).status().code(),
+              absl::StatusCode::kDeadlineExceeded);
   });
 }
 
@@ -275,8 +291,8 @@ TEST_P(SelectTest, StopUnwindsASelectThatWaits) {
   EXPECT_EQ(unwound, 10);
 }
 
-// Each of n ready cases is chosen with probability 1/n: over 1000 n choices the count of one has mean 1000 and a standard deviation
-// below 32, so 800..1200 is more than six of them on each side.
+// Each of n ready cases is chosen with probability 1/n: over 1000 n choices the count of one has mean 1000 and a
+// standard deviation below 32, so 800..1200 is more than six of them on each side.
 TEST_P(SelectTest, ChoosesAmongReadyCasesWithEqualProbability) {
   RunInFiber([&] {
     for (const size_t n : {2u, 3u, 8u, 20u}) {
@@ -353,14 +369,14 @@ TEST_P(SelectTest, PlainThreadsSelectToo) {
 
 // ---- Under load: all configurations of the issue, with queues of two slots so that everything overflows.
 
-
 class SelectLoadTest : public ::testing::TestWithParam<int> {
  protected:
   SelectLoadTest() : scheduler_({.processors = GetParam(), .run_queue_slots = 2}) {}
   Scheduler scheduler_;
 };
 
-// Producers and consumers use any mixture of plain, timed and selecting operations on a few channels of different capacities.
+// Producers and consumers use any mixture of plain, timed and selecting operations on a few channels of different
+// capacities.
 TEST_P(SelectLoadTest, EveryValueArrivesOnce) {
   const unsigned seed = std::random_device()();
   SCOPED_TRACE(seed);
@@ -485,10 +501,18 @@ TEST_P(SelectLoadTest, CloseWhileManyAreBlocked) {
         int value = 0;
         bool sent = true;
         switch (f % 4) {
-          case 0: closed += a.Receive().has_value() ? 0 : 1; break;
-          case 1: Select(ReceiveCase(&a, into), ReceiveCase(&b, into)), closed += into.has_value() ? 0 : 1; break;
-          case 2: closed += a.ReceiveFor(hours(1)).ok() ? 0 : 1; break;
-          case 3: Select(ReceiveCase(&b, into), SendCase(&a, value, &sent)), closed += sent ? 0 : 1; break;
+          case 0:
+            closed += a.Receive().has_value() ? 0 : 1;
+            break;
+          case 1:
+            Select(ReceiveCase(&a, into), ReceiveCase(&b, into)), closed += into.has_value() ? 0 : 1;
+            break;
+          case 2:
+            closed += a.ReceiveFor(hours(1)).ok() ? 0 : 1;
+            break;
+          case 3:
+            Select(ReceiveCase(&b, into), SendCase(&a, value, &sent)), closed += sent ? 0 : 1;
+            break;
         }
         group.Done();
       });
