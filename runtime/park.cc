@@ -186,7 +186,8 @@ WaitOutcome ClaimedWait::Wait(const ParkInfo& info) {
   }
   if (deadline_ns_ != WaitLimits::kNoDeadline) {
     if (deadline_ns_ <= MonotonicNowNs()) return EndAs(WaitOutcome::kTimedOut);
-    worker.processor().timers().Add(deadline_ns_, record_.timer);
+    // Inside Blocking() there is none, and Park() names the mistake.
+    if (worker.has_processor()) worker.processor().timers().Add(deadline_ns_, record_.timer);
   }
   const auto commit = [](ControlBlock& self, void*) { return !self.wait.claim.Arrive(); };
   Worker::Park(worker, info, commit, nullptr);

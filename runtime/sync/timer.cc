@@ -10,6 +10,7 @@ namespace internal {
 void ChannelTimer::Start(int64_t deadline_ns, int64_t period_ns) {
   Worker* const worker = Worker::Current();
   FIBERSCOPE_CHECK(worker != nullptr && worker->current() != nullptr, "timers are made and reset on fibers");
+  FIBERSCOPE_CHECK(worker->has_processor(), "a timer is made or reset inside Blocking()");
   if (worker->core().unwinding()) return;
   period_ns_ = period_ns;
   worker->processor().timers().Add(deadline_ns, node_);
