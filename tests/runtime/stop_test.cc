@@ -1,4 +1,5 @@
 // The end of a scheduler, and the beginnings that fail.
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -130,22 +131,32 @@ std::string InChild(F body) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-// RLIMIT_NPROC does not bind root: as nobody, who may have no more threads than this.
-void LimitThreads(rlim_t threads) {
-  const rlimit limit{threads, threads};
-  if (setrlimit(RLIMIT_NPROC, &limit) != 0) std::printf("setrlimit failed ");
-  if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) std::printf("setresuid failed ");
+rlim_t AddressSpaceBytes() {
+  long pages = 0;
+  if (FILE* const file = std::fopen("/proc/self/statm", "r")) {
+    if (std::fscanf(file, "%ld", &pages) != 1) std::printf("statm ");
+    std::fclose(file);
+  }
+  return static_cast<rlim_t>(pages) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE));
+}
+
+// Leaves address space for so many more threads. (RLIMIT_NPROC, the usual limit, does not bind root, as whom tests may run.)
+void LimitThreads(int more) {
+  constexpr size_t kStackBytes = 256 << 20;
+  constexpr size_t kBesides = 64 << 20;  // malloc's arena
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kStackBytes);
+  if (pthread_setattr_default_np(&attributes) != 0) std::printf("default stack size ");
+  const rlim_t bytes = AddressSpaceBytes() + static_cast<rlim_t>(more) * (kStackBytes + kBesides) + kStackBytes / 2;
+  const rlimit limit{bytes, bytes};
+  if (setrlimit(RLIMIT_AS, &limit) != 0) std::printf("setrlimit failed ");
 }
 
 TEST(StopLimitTest, AConstructorThatGetsNoThreadThrowsAndNamesTheLimit) {
   for (const int already : {0, 2}) {
     const std::string output = InChild([already] {
-      LimitThreads(0);
-      // Threads beyond the limit: none, or the monitor and a worker.
-      if (already != 0) {
-        const rlimit limit{static_cast<rlim_t>(already + 1), static_cast<rlim_t>(already + 1)};
-        setrlimit(RLIMIT_NPROC, &limit);
-      }
+      LimitThreads(already);  // none, or the monitor and a worker
       try {
         Scheduler scheduler({.processors = 4});
         std::printf("started ");
@@ -164,12 +175,7 @@ TEST(StopLimitTest, WithoutMemoryForAStackSpawnFailsAndTheRestGoesOn) {
     Channel<int> never;
     scheduler.Spawn([] {}).Join();
     // Address space for little more than what is there.
-    long pages = 0;
-    if (FILE* const file = std::fopen("/proc/self/statm", "r")) {
-      if (std::fscanf(file, "%ld", &pages) != 1) std::printf("statm ");
-      std::fclose(file);
-    }
-    const rlim_t bytes = static_cast<rlim_t>(pages) * 4096 + (16u << 20);
+    const rlim_t bytes = AddressSpaceBytes() + (16u << 20);
     const rlimit limit{bytes, bytes};
     setrlimit(RLIMIT_AS, &limit);
     std::vector<Fiber> fibers;
