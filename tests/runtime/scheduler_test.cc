@@ -369,8 +369,9 @@ TEST_P(SchedulerTest, MoreFibersThanARunQueueHoldsAllRun) {
 }
 
 TEST_P(SchedulerTest, CountersCount) {
+  // Long enough not to be over before the fiber parks.
   RunInFiber([] {
-    for (int i = 0; i < 10; ++i) this_fiber::SleepFor(std::chrono::microseconds(1));
+    for (int i = 0; i < 10; ++i) this_fiber::SleepFor(std::chrono::milliseconds(1));
   });
   EXPECT_GE(scheduler().metrics().switches, 11u);
   EXPECT_EQ(scheduler().processors(), GetParam());
