@@ -130,7 +130,7 @@ bool Monitor::LookAt(Processor& processor, Watched& watched, int64_t now_ns) {
       const uint64_t progress = ProgressOf(processor);
       const uint64_t switches = processor.counters().switches.load(std::memory_order_relaxed);
       const Worker* const worker = processor.worker();
-      const bool on_fiber = worker != nullptr && worker->current() != nullptr;
+      const bool on_fiber = worker != nullptr && worker->current_for_others() != nullptr;
       switch (watch.LookAtSlice(progress, on_fiber, stall_after_ns_, now_ns)) {
         case ProcessorWatch::Finding::kNothing:
           if (watch.slice_age_ns(now_ns) > 0 && on_fiber) {
@@ -153,7 +153,7 @@ bool Monitor::LookAt(Processor& processor, Watched& watched, int64_t now_ns) {
 
 void Monitor::OnStall(Processor& processor, Watched& watched, uint64_t progress, int64_t now_ns) {
   const Worker* const worker = processor.worker();
-  ControlBlock* const fiber = worker->current();
+  ControlBlock* const fiber = worker->current_for_others();
   if (fiber == nullptr) return;
   StallReport report;
   report.fiber = fiber->fiber_id();
@@ -166,7 +166,7 @@ void Monitor::OnStall(Processor& processor, Watched& watched, uint64_t progress,
   std::array<char, AtomicName::kBytes> name;
   report.name = fiber->name.Load(name);
   // It let go after all while we looked: what we have read may be of two fibers.
-  if (ProgressOf(processor) != progress || worker->current() != fiber || !report.fiber) return;
+  if (ProgressOf(processor) != progress || worker->current_for_others() != fiber || !report.fiber) return;
   (report.kind == StallReport::Kind::kBlocked ? counts_.stalls_blocked : counts_.stalls_computing)
       .fetch_add(1, std::memory_order_relaxed);
   watched.kind = report.kind;

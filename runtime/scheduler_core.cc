@@ -58,7 +58,12 @@ SchedulerCore::SchedulerCore(const Options& options)
 
 SchedulerCore::~SchedulerCore() {
   Stop(std::chrono::nanoseconds(0));
+  AwaitForeignCalls();
   for (Processor* const processor : processors()) delete processor;
+}
+
+void SchedulerCore::AwaitForeignCalls() const {
+  while (foreign_calls_.load(std::memory_order_acquire) != 0) sched_yield();
 }
 
 // ---- Fibers
@@ -72,7 +77,7 @@ absl::StatusOr<ControlBlock*> SchedulerCore::TakeBlock(StackClass stack_class) {
   // Announce the spawn, then look: Stop() says that it stops, then waits until no announced spawn is left. Spawns by our own
   // workers need no announcement, since Stop() joins those.
   const bool foreign = CallerIsForeign();
-  if (foreign) foreign_spawns_.fetch_add(1, std::memory_order_seq_cst);
+  if (foreign) foreign_calls_.fetch_add(1, std::memory_order_seq_cst);
   absl::StatusOr<ControlBlock*> block = absl::FailedPreconditionError("spawn on a scheduler that was stopped");
   if (!stopping_.load(std::memory_order_seq_cst) && !(foreign && draining_.load(std::memory_order_seq_cst))) {
     Worker* const worker = Worker::Current();
@@ -82,14 +87,14 @@ absl::StatusOr<ControlBlock*> SchedulerCore::TakeBlock(StackClass stack_class) {
   if (block.ok()) {
     (*block)->scheduler = this;
   } else if (foreign) {
-    foreign_spawns_.fetch_sub(1, std::memory_order_release);
+    foreign_calls_.fetch_sub(1, std::memory_order_release);
   }
   return block;
 }
 
 void SchedulerCore::GiveBack(ControlBlock& block) {
   FiberPool::Instance().GiveShared(block);
-  if (CallerIsForeign()) foreign_spawns_.fetch_sub(1, std::memory_order_release);
+  if (CallerIsForeign()) foreign_calls_.fetch_sub(1, std::memory_order_release);
 }
 
 void SchedulerCore::Start(ControlBlock& fiber) {
@@ -109,14 +114,18 @@ void SchedulerCore::Start(ControlBlock& fiber) {
   fiber.state.MakeRunnable();
   Enqueue(fiber);
   // Release: the fiber is in a queue for whoever sees that no spawn is left.
-  if (foreign) foreign_spawns_.fetch_sub(1, std::memory_order_release);
+  if (foreign) foreign_calls_.fetch_sub(1, std::memory_order_release);
 }
 
 void SchedulerCore::Enqueue(ControlBlock& fiber) {
   Worker* const worker = Worker::Current();
   if (worker == nullptr || &worker->core() != this) {
     fiber.runnable_stamp = {TickNowNs(), 1};  // next to a lock and perhaps a futex the clock costs little
+    // The fiber may end, and somebody who waited for that destroy this scheduler, while we still look for a worker to wake.
+    // Whoever sees the fiber end sees that we are here.
+    foreign_calls_.fetch_add(1, std::memory_order_relaxed);
     Inject(fiber);
+    foreign_calls_.fetch_sub(1, std::memory_order_release);  // pairs with AwaitForeignCalls()
     return;
   }
   worker->StampRunnable(fiber);
@@ -400,7 +409,7 @@ bool SchedulerCore::Stop(std::chrono::nanoseconds drain) {
   Worker* const worker = Worker::Current();
   FIBERSCOPE_CHECK(worker == nullptr || &worker->core() != this, "a scheduler cannot be stopped by one of its fibers");
   draining_.store(true, std::memory_order_seq_cst);
-  while (foreign_spawns_.load(std::memory_order_acquire) != 0) sched_yield();
+  AwaitForeignCalls();
   if (drain.count() > 0) {
     int64_t deadline_ns;
     if (__builtin_add_overflow(MonotonicNowNs(), drain.count(), &deadline_ns)) deadline_ns = TimerQueue::kNever;

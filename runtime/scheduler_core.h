@@ -137,6 +137,7 @@ class SchedulerCore {
   void CoverTimers(Processor& processor);
 
  private:
+  void AwaitForeignCalls() const;  // a few instructions each
   bool CallerIsForeign() const;  // not a worker of this scheduler
   int64_t EarliestDeadline() const;
   void InterruptReactor();
@@ -185,7 +186,8 @@ class SchedulerCore {
   std::atomic<bool> draining_{false};
   std::atomic<bool> unwinding_{false};
   alignas(64) std::atomic<uint32_t> drained_{0};  // a futex: the last fiber has finished
-  std::atomic<uint32_t> foreign_spawns_{0};  // between TakeBlock and Start or GiveBack
+  // Calls by threads that are no workers of ours: between TakeBlock and Start or GiveBack, and in Enqueue.
+  std::atomic<uint32_t> foreign_calls_{0};
   std::mutex stop_mutex_;
   bool stopped_ = false;  // GUARDED_BY(stop_mutex_)
 

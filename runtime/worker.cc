@@ -165,7 +165,7 @@ void Worker::FinishDeparture() {
 
 inline void Worker::Load(ControlBlock& next) {
   next.state.Resume();
-  current_.store(&next, std::memory_order_relaxed);
+  current_.store(&next, std::memory_order_release);  // the monitor follows the pointer: current_for_others()
   exceptions_->caught_exceptions = next.caught_exceptions;
   exceptions_->uncaught_exceptions = next.uncaught_exceptions;
   const bool measure = slice_clock_.Next();

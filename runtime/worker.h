@@ -49,6 +49,8 @@ class Worker {
 
   // The fiber that runs. Anyone may ask.
   ControlBlock* current() const { return current_.load(std::memory_order_relaxed); }
+  // For other threads. Acquire pairs with the release in Load(): the block may be new. It may be another fiber's by now.
+  ControlBlock* current_for_others() const { return current_.load(std::memory_order_acquire); }
   // 0 until it runs. Anyone may ask.
   int thread_id() const { return thread_id_.load(std::memory_order_relaxed); }
 
