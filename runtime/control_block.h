@@ -14,6 +14,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -31,7 +32,9 @@ namespace fiberscope {
 
 namespace internal {
 
+struct ContextBinding;
 class SchedulerCore;
+class Worker;
 
 // The part of the C++ runtime's per-thread state that belongs to the fiber: which exceptions are being handled and how
 // many are in flight. Layout: Itanium C++ ABI, "Exception Handling", section 2.2.2, __cxa_eh_globals.
@@ -52,19 +55,26 @@ class AtomicName {
   std::array<std::atomic<uint64_t>, kBytes / sizeof(uint64_t)> words_{};
 };
 
+// When a fiber was made runnable, if that was measured.
+struct RunnableStamp {
+  int64_t at_ns = 0;    // TickNowNs(); 0: not measured
+  uint32_t weight = 0;  // how many such moments it stands for
+};
+
 struct alignas(64) ControlBlock {
   // -- Touched by every switch.
+  // While the fiber is in kBlocking, saved_sp points at a Registers instead (blocking.h).
   SwitchTarget context;
   AtomicStateWord state;
-  ControlBlock* next = nullptr;              // link of the one list the block is in: inject queue or free list
-  ExceptionState exceptions;                 // while not running
-  std::atomic<int64_t> wait_start_ns{0};     // wait: CoarseNowNs() at park
-  SchedulerCore* scheduler = nullptr;            // set before kNew, unchanged until kDead
+  ControlBlock* next = nullptr;            // link of the one list the block is in: inject queue, free list ...
+  void* caught_exceptions = nullptr;       // while not running: the fiber's ExceptionState
+  unsigned int uncaught_exceptions = 0;    // the same
   std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // wait
-  StackClass stack_class = StackClass::k64KiB;             // for ever
-  bool stack_guarded = true;                               // for ever
-  uint32_t stack_slot = 0;                                 // for ever
-  uint32_t stack_bytes = 0;                                // for ever
+  std::atomic<bool> locked_to_thread{false};               // only `locked_worker` may run it (thread_lock.h)
+  // Accounting (slice_clock.h). One writer at a time: the owner of the state word.
+  std::atomic<int64_t> since_ns{0};     // CoarseNowNs(): since when it has been waiting or blocking
+  std::atomic<int64_t> run_ns{0};       // in slices that are over
+  std::atomic<int64_t> runnable_ns{0};  // in waits for a processor that are over
 
   // -- Identity.
   std::atomic<uint64_t> id{0};
@@ -78,25 +88,47 @@ struct alignas(64) ControlBlock {
   void (*run)(void* callable, bool call) = nullptr;
 
   // -- Waiting and being waited for.
-  Waiter waiter;
+  WaitRecord wait;
+  Waiter waiter;  // the first node; its record is `wait`, for ever
   FutexLock join_lock;
   // How often a stopping scheduler has told the fiber to end; it may swallow the exception, but not for ever.
   uint32_t stop_requests = 0;
-  std::atomic<uint64_t> suspend_word{0};  // suspend.h
-  WaitQueue joiners;                      // GUARDED_BY(join_lock)
+  WaitQueue joiners;  // GUARDED_BY(join_lock)
+  // Whether waits of this fiber may be cancelled and whether it was asked to; bits of Cancellation (park.h).
+  std::atomic<uint8_t> cancellation{0};
+  ContextBinding* context_binding = nullptr;  // the fiber's own, of its current context; null: the background
 
   // -- The stack.
   void* callable = nullptr;  // lies at the top of the stack
   uintptr_t stack_high = 0;  // for ever
   AtomicName name;
+  StackClass stack_class = StackClass::k64KiB;  // for ever
+  bool stack_guarded = true;                    // for ever
+  uint32_t stack_slot = 0;                      // for ever
+  uint32_t stack_bytes = 0;                     // for ever
+
+  // -- The rest.
+  SchedulerCore* scheduler = nullptr;          // set before kNew, unchanged until kDead
+  Worker* locked_worker = nullptr;             // meaningful while locked_to_thread
+  std::atomic<uint64_t> first_sequence{0};     // of the state word when the fiber was spawned
+  std::atomic<uint32_t> parks{0};              // one writer: the fiber's worker
+  RunnableStamp runnable_stamp;                // owned by whoever owns the state word
 
   FiberId fiber_id() const { return {id.load(std::memory_order_relaxed)}; }
   StackBounds stack() const { return {stack_high - stack_bytes, stack_high}; }
 };
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-static_assert(sizeof(ControlBlock) <= 320, "a million fibers should cost 256 MB of blocks at most");
+static_assert(sizeof(ControlBlock) <= 384, "a million fibers should cost 384 MB of blocks at most");
 #endif
+
+// The fiber whose record, or whose wait's timer, this is.
+inline ControlBlock& FiberOf(WaitRecord& record) {
+  return *reinterpret_cast<ControlBlock*>(reinterpret_cast<char*>(&record) - offsetof(ControlBlock, wait));
+}
+inline ControlBlock& FiberOfTimer(TimerNode& node) {
+  return *reinterpret_cast<ControlBlock*>(reinterpret_cast<char*>(&node) - offsetof(ControlBlock, wait.timer));
+}
 
 }  // namespace internal
 }  // namespace fiberscope

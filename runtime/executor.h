@@ -1,7 +1,8 @@
 // The Asio executor of a scheduler.
 //
 // A function given to it runs on a fiber of its own, so it may park. Handlers of use_fiber operations do not come here: they
-// only make the waiting fiber runnable.
+// only make the waiting fiber runnable. It runs in the background context (context.h) wherever it was given from: what
+// cancels an asynchronous chain is its cancellation slot.
 //
 // Meets Asio's executor requirements (Boost.Asio 1.81, "Executor requirements" and the execution properties below), converts
 // to boost::asio::any_io_executor, and makes I/O objects: tcp::socket socket(scheduler.get_executor()).
@@ -15,6 +16,7 @@
 #include <boost/asio/execution_context.hpp>
 #include <utility>
 
+#include "runtime/context.h"
 #include "runtime/spawn.h"
 
 namespace fiberscope {
@@ -32,7 +34,9 @@ class SchedulerExecutor {
     }
     // Asio's functions may be called once only, as rvalues.
     auto run = [function = std::decay_t<F>(std::forward<F>(function))]() mutable { std::move(function)(); };
-    const absl::StatusOr<Fiber> fiber = internal::SpawnFunction(*core_, std::move(run), {.name = "asio"});
+    const Context background;
+    const absl::StatusOr<Fiber> fiber =
+        internal::SpawnFunction(*core_, std::move(run), {.name = "asio", .context = &background});
     if (!fiber.ok() && fiber.status().code() != absl::StatusCode::kFailedPrecondition) {
       internal::ThrowSpawnError(fiber.status());
     }
@@ -54,6 +58,9 @@ class SchedulerExecutor {
 
   SchedulerExecutor(internal::SchedulerCore& core, bool may_run_inline) noexcept
       : core_(&core), may_run_inline_(may_run_inline) {}
+
+  // For the runtime.
+  internal::SchedulerCore& core() const noexcept { return *core_; }
 
  private:
   internal::SchedulerCore* core_;

@@ -17,9 +17,7 @@ void Fiber::Join() const {
     return;
   }
   const internal::ParkInfo info{.reason = WaitReason::kJoin, .object_id = 0, .owner_id = id_.value};
-  if (internal::WaitIn(block_->joiners, block_->join_lock, info, nullptr) == internal::WaitOutcome::kStopped) {
-    internal::ThrowStopped();
-  }
+  internal::ThrowInterrupted(internal::WaitIn(block_->joiners, block_->join_lock, info, nullptr));
 }
 
 FiberState Fiber::state() const {

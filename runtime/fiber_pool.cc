@@ -99,7 +99,7 @@ absl::Status FiberPool::AddSlab(StackClass stack_class, SharedList& list) {
     block->stack_bytes = static_cast<uint32_t>(stack.size());
     block->stack_guarded = stacks.IsGuard(stack.low - 1);
     all_guarded = all_guarded && block->stack_guarded;
-    block->waiter.fiber = block;
+    block->waiter.record = &block->wait;
     block->next = i + 1 < count ? &blocks[i + 1] : list.head;
   }
   list.head = blocks;

@@ -34,6 +34,9 @@ class PoolShard {
   // Single writer: plain load, add, store.
   void CountSpawned() { Increment(spawned_); }
   void CountFinished() { Increment(finished_); }
+  // Of all borrowers so far.
+  uint64_t spawned() const { return spawned_.load(std::memory_order_relaxed); }
+  uint64_t finished() const { return finished_.load(std::memory_order_relaxed); }
 
  private:
   friend class FiberPool;
@@ -79,7 +82,7 @@ class FiberPool {
  private:
   friend class PoolShard;
   static constexpr uint32_t kLot = 64;        // blocks moved between a shard and the shared list at a time
-  static constexpr uint32_t kMaxShards = 256;  // processors of all schedulers of the process together
+  static constexpr uint32_t kMaxShards = 512;  // processors of all schedulers of the process together
   static constexpr uint32_t kMaxSlabs = 1 << 14;  // per class: 16 M fibers of 1024 a slab
 
   struct SharedList {

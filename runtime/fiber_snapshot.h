@@ -20,7 +20,7 @@ struct FiberSnapshot {
   FiberId parent_id;                 // the fiber that spawned it; none when spawned from a plain thread
   FiberState state = FiberState::kDead;
   WaitReason wait_reason = WaitReason::kNone;  // kNone unless kWaiting
-  std::chrono::nanoseconds waited{0};          // since it parked; 0 unless kWaiting
+  std::chrono::nanoseconds waited{0};          // since it parked or began to block; 0 unless kWaiting or kBlocking
   uint64_t wait_object_id = 0;                 // the channel, mutex ... it waits on; 0: none
   FiberId wait_owner;                          // who held the lock it waits on when the wait began, if known
   std::string_view name;                       // may be empty; arbitrary bytes
@@ -28,7 +28,17 @@ struct FiberSnapshot {
   uintptr_t creator_pc = 0;                    // return address of the call to Spawn
   uintptr_t entry_pc = 0;                      // first instruction of the fiber's function
 
-  // Return addresses, innermost first, when stack_available. A running fiber's stack is not: it is being used.
+  bool locked_to_thread = false;               // thread_lock.h
+
+  // Accounting since it was spawned. The times are estimates where they are made of many short pieces (slice_clock.h says how
+  // good), and do not include the piece that goes on at the moment; the counts are exact.
+  std::chrono::nanoseconds run_time{0};        // on a processor
+  std::chrono::nanoseconds runnable_time{0};   // in a queue, ready to run
+  uint64_t slices = 0;                         // times it went on after it had left its processor, and the first time
+  uint64_t wakeups = 0;                        // times it was unparked
+
+  // Return addresses, innermost first, when stack_available. A running fiber's stack is not: it is being used. Of a fiber
+  // in kBlocking it begins where Blocking() was called.
   bool stack_available = false;
   bool stack_truncated = false;                // the walk did not reach the root: outer frames are missing
   std::span<const uintptr_t> stack;

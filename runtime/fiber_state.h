@@ -14,10 +14,17 @@
 //          └────────────────────────────────────────────────────────────────────────────┘
 //                                         PublishDead (seq+1, even)
 //
+//                      EnterBlocking (seq+1, even)             LeaveBlocking (seq+1, odd)
+//        kRunning ──────────────────────────────► kBlocking ─────────────────────────────► kRunning
+//
+// A fiber in kBlocking still stands on its stack and its thread, but it has promised not to return from the frame whose
+// registers it left behind until it leaves the state: from that frame outwards its stack can be read like a parked one's.
+//
 // Who may write: exactly one party at a time owns the word. The thread that prepares a fiber owns it until
 // MakeRunnable; the worker that took it from a run queue owns it from Resume to the Publish that ends the slice; the
 // waker that took it out of a wait queue (under that queue's lock, or by winning a claim) owns MakeRunnable. So
-// transitions are plain stores, no read-modify-write; the DCHECKs catch an owner that is not one.
+// transitions are plain stores, no read-modify-write; the DCHECKs catch an owner that is not one. In kBlocking the fiber
+// itself is the owner.
 //
 // How to read a parked fiber from outside (a dump), without a lock and without delaying it:
 //   1. before = word.Load()            acquire: pairs with the release store of Publish*, so the saved registers and
@@ -48,9 +55,10 @@ enum class FiberState : uint8_t {
   kRunnable = 2,  // in a run queue
   kRunning = 3,   // on a worker
   kWaiting = 4,   // parked, see its WaitReason
+  kBlocking = 5,  // on a worker that gave its processor away: in a call that blocks the thread (blocking.h)
 };
 
-// "dead", "new", "runnable", "running", "waiting".
+// "dead", "new", "runnable", "running", "waiting", "blocking".
 constexpr const char* StateName(FiberState state) {
   switch (state) {
     case FiberState::kDead: return "dead";
@@ -58,6 +66,7 @@ constexpr const char* StateName(FiberState state) {
     case FiberState::kRunnable: return "runnable";
     case FiberState::kRunning: return "running";
     case FiberState::kWaiting: return "waiting";
+    case FiberState::kBlocking: return "blocking";
   }
   return "?";
 }
@@ -106,6 +115,14 @@ class AtomicStateWord {
   void PublishWaiting() { Move(FiberState::kRunning, FiberState::kWaiting, 1); }
   void PublishRunnable() { Move(FiberState::kRunning, FiberState::kRunnable, 1); }
   void PublishDead() { Move(FiberState::kRunning, FiberState::kDead, 1); }
+
+  // kRunning -> kBlocking, by the fiber itself, after it stored where its registers are.
+  void EnterBlocking() { Move(FiberState::kRunning, FiberState::kBlocking, 1); }
+  // kBlocking -> kRunning, by the fiber itself, on the frame whose registers it stored. The fence is the one of Resume.
+  void LeaveBlocking() {
+    Move(FiberState::kBlocking, FiberState::kRunning, 1);
+    ReleaseFence();
+  }
 
  private:
   // The owner's view: nobody else writes.

@@ -16,6 +16,7 @@ void InjectQueue::PushChain(ControlBlock& first, ControlBlock& last, uint32_t co
   (tail_ != nullptr ? tail_->next : head_) = &first;
   tail_ = &last;
   size_.store(size_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+  pushed_.store(pushed_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
 }
 
 ControlBlock* InjectQueue::PopChain(uint32_t limit) {

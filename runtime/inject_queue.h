@@ -29,11 +29,15 @@ class InjectQueue {
   uint32_t size() const { return size_.load(std::memory_order_relaxed); }
   bool empty() const { return size() == 0; }
 
+  // Fibers that ever came in.
+  uint64_t pushed() const { return pushed_.load(std::memory_order_relaxed); }
+
  private:
   FutexLock lock_;
   ControlBlock* head_ = nullptr;  // GUARDED_BY(lock_)
   ControlBlock* tail_ = nullptr;  // GUARDED_BY(lock_)
-  std::atomic<uint32_t> size_{0};  // written under lock_
+  std::atomic<uint32_t> size_{0};    // written under lock_
+  std::atomic<uint64_t> pushed_{0};  // written under lock_
 };
 
 }  // namespace fiberscope::internal

@@ -38,6 +38,7 @@ class Lister {
       snapshot.id = {id};
       snapshot.state = word.state();
       CopyIdentity(block, snapshot);
+      CopyAccounting(block, word, snapshot);
       if (!word.running()) {
         CopyWait(block, snapshot);
         if (options_.stacks) Walk(block, snapshot);
@@ -72,20 +73,47 @@ class Lister {
   }
 
   void CopyWait(const ControlBlock& block, FiberSnapshot& snapshot) {
+    if (snapshot.state == FiberState::kBlocking) snapshot.waited = SinceOf(block);
     if (snapshot.state != FiberState::kWaiting) return;
     snapshot.wait_reason = block.wait_reason.load(std::memory_order_relaxed);
     snapshot.wait_object_id = block.wait_object_id.load(std::memory_order_relaxed);
     snapshot.wait_owner = {block.wait_owner_id.load(std::memory_order_relaxed)};
-    // It may have parked after the listing began.
-    snapshot.waited = std::chrono::nanoseconds(
-        std::max<int64_t>(0, now_ns_ - block.wait_start_ns.load(std::memory_order_relaxed)));
+    snapshot.waited = SinceOf(block);
+  }
+
+  // How long the fiber has been in its state. It may have entered it after the listing began.
+  std::chrono::nanoseconds SinceOf(const ControlBlock& block) const {
+    return std::chrono::nanoseconds(
+        std::max<int64_t>(0, now_ns_ - block.since_ns.load(std::memory_order_relaxed)));
+  }
+
+  void CopyAccounting(const ControlBlock& block, StateWord word, FiberSnapshot& snapshot) {
+    snapshot.locked_to_thread = block.locked_to_thread.load(std::memory_order_relaxed);
+    snapshot.run_time = std::chrono::nanoseconds(block.run_ns.load(std::memory_order_relaxed));
+    snapshot.runnable_time = std::chrono::nanoseconds(block.runnable_ns.load(std::memory_order_relaxed));
+    // Two steps a slice.
+    snapshot.slices = (word.sequence() - block.first_sequence.load(std::memory_order_relaxed) + 1) / 2;
+    const uint64_t parks = block.parks.load(std::memory_order_relaxed);
+    snapshot.wakeups = parks - (word.state() == FiberState::kWaiting && parks != 0 ? 1 : 0);
   }
 
   void Walk(const ControlBlock& block, FiberSnapshot& snapshot) {
     const StackBounds stack = block.stack();
     const uintptr_t sp = LoadStackWord(reinterpret_cast<uintptr_t>(&block.context.saved_sp));
     // Between two switches the pointer may be of the last one, or of the fiber before: then the word will have changed.
-    if (sp < stack.low || sp > stack.high - sizeof(SavedFrame) || sp % sizeof(uintptr_t) != 0) return;
+    constexpr size_t kSavedBytes = std::max(sizeof(SavedFrame), sizeof(Registers));
+    if (sp < stack.low || sp > stack.high - kSavedBytes || sp % sizeof(uintptr_t) != 0) return;
+    const Registers registers = snapshot.state == FiberState::kBlocking ? BlockingRegisters(sp) : ParkedRegisters(sp);
+    if (registers.sp < stack.low || registers.sp > stack.high) return;  // as above
+    const size_t frames = std::min(stack.size() / kMinFrameBytes, kMaxFrames);
+    if (pcs_.size() < frames) pcs_.resize(frames);
+    const UnwindResult result = Unwind(table_, registers, {registers.sp, stack.high}, pcs_);
+    snapshot.stack_available = true;
+    snapshot.stack_truncated = result.end != UnwindEnd::kRoot;
+    snapshot.stack = {pcs_.data(), result.depth};
+  }
+
+  static Registers ParkedRegisters(uintptr_t sp) {
     const auto saved = [sp](size_t offset) { return LoadStackWord(sp + offset); };
     Registers registers;
     registers.pc = saved(offsetof(SavedFrame, rip));
@@ -96,12 +124,22 @@ class Lister {
     registers.r13 = saved(offsetof(SavedFrame, r13));
     registers.r14 = saved(offsetof(SavedFrame, r14));
     registers.r15 = saved(offsetof(SavedFrame, r15));
-    const size_t frames = std::min(stack.size() / kMinFrameBytes, kMaxFrames);
-    if (pcs_.size() < frames) pcs_.resize(frames);
-    const UnwindResult result = Unwind(table_, registers, {sp, stack.high}, pcs_);
-    snapshot.stack_available = true;
-    snapshot.stack_truncated = result.end != UnwindEnd::kRoot;
-    snapshot.stack = {pcs_.data(), result.depth};
+    return registers;
+  }
+
+  // What Blocking() left at `address`.
+  static Registers BlockingRegisters(uintptr_t address) {
+    const auto saved = [address](size_t offset) { return LoadStackWord(address + offset); };
+    Registers registers;
+    registers.pc = saved(offsetof(Registers, pc));
+    registers.sp = saved(offsetof(Registers, sp));
+    registers.rbp = saved(offsetof(Registers, rbp));
+    registers.rbx = saved(offsetof(Registers, rbx));
+    registers.r12 = saved(offsetof(Registers, r12));
+    registers.r13 = saved(offsetof(Registers, r13));
+    registers.r14 = saved(offsetof(Registers, r14));
+    registers.r15 = saved(offsetof(Registers, r15));
+    return registers;
   }
 
   const RegistryOptions options_;

@@ -5,7 +5,9 @@
 #include "absl/strings/str_format.h"
 #include "runtime/base/check.h"
 #include "runtime/base/fence.h"
+#include "runtime/context.h"
 #include "runtime/scheduler_core.h"
+#include "runtime/select_nodes.h"
 #include "runtime/stack/context_switch.h"
 #include "runtime/worker.h"
 
@@ -28,13 +30,16 @@ uint64_t NextId() {
 }
 
 void EndFiber(ControlBlock& self) {
+  if (self.context_binding != nullptr) UnbindEndingFiber(self);
   { const Labels dropped = Labels::Adopt(self.labels.exchange(nullptr, std::memory_order_relaxed)); }
+  ReleaseSelectNodes(self.wait);
   // Everything the fiber did happens before its joiners go on: they take the lock after us or are woken by us.
   self.join_lock.lock();
   self.id.store(0, std::memory_order_release);
-  WaitQueue joiners = std::exchange(self.joiners, WaitQueue{});
+  WakeList joiners;
+  self.joiners.ClaimAll(joiners);
   self.join_lock.unlock();
-  while (Waiter* const waiter = joiners.PopFront()) Wake(*waiter, WaitOutcome::kDone);
+  WakeAll(joiners, WaitOutcome::kDone);
 }
 
 // The first C++ function on every fiber's stack, entered from the trampoline.
@@ -90,8 +95,13 @@ Fiber StartFiber(SchedulerCore& core, const SpawnSlot& slot, void (*run)(void*, 
   block.labels.store(std::move(labels).Release(), std::memory_order_release);
   block.run = run;
   block.callable = slot.callable;
-  block.exceptions = {};
+  block.caught_exceptions = nullptr;
+  block.uncaught_exceptions = 0;
   block.stop_requests = 0;
+  ContextNode* const context = request.context != nullptr ? request.context->node()
+                               : parent != nullptr        ? ContextOf(*parent)
+                                                          : nullptr;
+  if (context != nullptr) BindNewFiber(block, context);
   const FiberId id{NextId()};
   block.id.store(id.value, std::memory_order_release);
   block.state.Create();

@@ -25,7 +25,11 @@
 #include "runtime/labels.h"
 #include "runtime/park.h"
 
-namespace fiberscope::internal {
+namespace fiberscope {
+
+class Context;
+
+namespace internal {
 
 class SchedulerCore;
 
@@ -35,7 +39,8 @@ inline constexpr size_t kMaxCallableBytes = 1024;
 struct SpawnRequest {
   std::string_view name;
   size_t stack_bytes = 64 * 1024;
-  const Labels* labels = nullptr;  // null: the spawning fiber's
+  const Labels* labels = nullptr;    // null: the spawning fiber's
+  const Context* context = nullptr;  // null: the spawning fiber's
 };
 
 // A dead control block and the room for the function object on its stack.
@@ -113,12 +118,12 @@ __attribute__((always_inline)) inline absl::StatusOr<Fiber> SpawnPlaced(Schedule
   return StartFiber(core, *slot, &RunEntry<F>, entry_pc, request);
 }
 
+// For wrappers, which know the address of the user's function.
 template <typename Callable>
-__attribute__((always_inline)) inline absl::StatusOr<Fiber> SpawnFunction(SchedulerCore& core, Callable&& callable,
-                                                                          const SpawnRequest& request) {
+__attribute__((always_inline)) inline absl::StatusOr<Fiber> SpawnFunctionAs(SchedulerCore& core, Callable&& callable,
+                                                                            uintptr_t entry_pc,
+                                                                            const SpawnRequest& request) {
   using F = std::decay_t<Callable>;
-  static_assert(std::is_invocable_v<F&>, "a fiber's function is called without arguments");
-  const uintptr_t entry_pc = EntryPc<F>(callable, reinterpret_cast<uintptr_t>(&RunEntry<F>));
   if constexpr (sizeof(F) <= kMaxCallableBytes && alignof(F) <= 64) {
     return SpawnPlaced(core, std::forward<Callable>(callable), entry_pc, request);
   } else {
@@ -126,6 +131,16 @@ __attribute__((always_inline)) inline absl::StatusOr<Fiber> SpawnFunction(Schedu
   }
 }
 
-}  // namespace fiberscope::internal
+template <typename Callable>
+__attribute__((always_inline)) inline absl::StatusOr<Fiber> SpawnFunction(SchedulerCore& core, Callable&& callable,
+                                                                          const SpawnRequest& request) {
+  using F = std::decay_t<Callable>;
+  static_assert(std::is_invocable_v<F&>, "a fiber's function is called without arguments");
+  const uintptr_t entry_pc = EntryPc<F>(callable, reinterpret_cast<uintptr_t>(&RunEntry<F>));
+  return SpawnFunctionAs(core, std::forward<Callable>(callable), entry_pc, request);
+}
+
+}  // namespace internal
+}  // namespace fiberscope
 
 #endif  // FIBERSCOPE_RUNTIME_SPAWN_H_

@@ -18,12 +18,9 @@ internal::ControlBlock& Self() {
 }
 
 void SleepUntilNs(int64_t deadline_ns) {
-  const auto commit = [](internal::ControlBlock& self, void* deadline) {
-    // On the stack of whatever runs next, on the same worker.
-    internal::Worker::Current()->processor().timers().Add(*static_cast<const int64_t*>(deadline), self);
-    return true;
-  };
-  if (!internal::Park({.reason = WaitReason::kSleep}, commit, &deadline_ns)) internal::ThrowStopped();
+  Self();  // a CHECK failure on a plain thread
+  internal::ClaimedWait wait({.deadline_ns = deadline_ns});
+  internal::ThrowInterrupted(wait.Wait({.reason = WaitReason::kSleep}));
 }
 
 }  // namespace

@@ -3,15 +3,27 @@
 #include <algorithm>
 #include <mutex>
 
+#include "runtime/base/check.h"
 #include "runtime/control_block.h"
 
 namespace fiberscope::internal {
 
-void TimerQueue::Add(int64_t deadline_ns, ControlBlock& fiber) {
+void TimerQueue::Add(int64_t deadline_ns, TimerNode& node) {
   std::lock_guard lock(lock_);
-  heap_.push_back({deadline_ns, ++last_order_, &fiber});
-  std::push_heap(heap_.begin(), heap_.end(), Later);
-  PublishNext();
+  FIBERSCOPE_DCHECK(node.position == TimerNode::kNotQueued, "a timer was added twice");
+  node.queue = this;
+  Insert(deadline_ns, node);
+  Publish();
+}
+
+bool TimerQueue::Remove(TimerNode& node) {
+  TimerQueue* const queue = node.queue;
+  if (queue == nullptr) return false;
+  std::lock_guard lock(queue->lock_);
+  if (node.position == TimerNode::kNotQueued) return false;
+  queue->RemoveAt(node.position);
+  queue->Publish();
+  return true;
 }
 
 ControlBlock* TimerQueue::PopExpired(int64_t now_ns) {
@@ -20,21 +32,78 @@ ControlBlock* TimerQueue::PopExpired(int64_t now_ns) {
   ControlBlock* first = nullptr;
   ControlBlock* last = nullptr;
   while (!heap_.empty() && heap_.front().deadline_ns <= now_ns) {
-    ControlBlock* const fiber = heap_.front().fiber;
-    std::pop_heap(heap_.begin(), heap_.end(), Later);
-    heap_.pop_back();
-    fiber->next = nullptr;
-    (last != nullptr ? last->next : first) = fiber;
-    last = fiber;
+    const int64_t deadline_ns = heap_.front().deadline_ns;
+    TimerNode& node = *heap_.front().node;
+    RemoveAt(0);
+    if (node.kind == TimerNode::Kind::kCallback) {
+      auto& timer = static_cast<CallbackTimer&>(node);
+      const int64_t next_ns = timer.fire(timer, deadline_ns, now_ns);
+      if (next_ns != kNever) Insert(next_ns, node);
+      continue;
+    }
+    ControlBlock& fiber = FiberOfTimer(node);
+    if (!fiber.wait.claim.Claim()) continue;  // ended otherwise; its fiber is about to remove the timer
+    fiber.wait.outcome = WaitOutcome::kTimedOut;
+    if (!fiber.wait.claim.Arrive()) continue;  // not parked yet: it will find out when it is
+    fiber.next = nullptr;
+    (last != nullptr ? last->next : first) = &fiber;
+    last = &fiber;
   }
-  PublishNext();
+  Publish();
   return first;
 }
 
 void TimerQueue::Clear() {
   std::lock_guard lock(lock_);
+  for (const Entry& entry : heap_) {
+    entry.node->position = TimerNode::kNotQueued;
+    entry.node->queue = nullptr;  // its owner may outlive the queue
+  }
   heap_.clear();
-  PublishNext();
+  Publish();
+}
+
+void TimerQueue::Insert(int64_t deadline_ns, TimerNode& node) {
+  heap_.emplace_back();
+  SiftUp(heap_.size() - 1, {deadline_ns, ++last_order_, &node});
+}
+
+void TimerQueue::RemoveAt(size_t position) {
+  heap_[position].node->position = TimerNode::kNotQueued;
+  const Entry moved = heap_.back();
+  heap_.pop_back();
+  if (position == heap_.size()) return;
+  if (position > 0 && Earlier(moved, heap_[(position - 1) / kFanOut])) {
+    SiftUp(position, moved);
+  } else {
+    SiftDown(position, moved);
+  }
+}
+
+void TimerQueue::SiftUp(size_t position, const Entry& entry) {
+  while (position > 0) {
+    const size_t parent = (position - 1) / kFanOut;
+    if (!Earlier(entry, heap_[parent])) break;
+    Place(position, heap_[parent]);
+    position = parent;
+  }
+  Place(position, entry);
+}
+
+void TimerQueue::SiftDown(size_t position, const Entry& entry) {
+  for (;;) {
+    const size_t first_child = position * kFanOut + 1;
+    if (first_child >= heap_.size()) break;
+    const size_t end = std::min(first_child + kFanOut, heap_.size());
+    size_t earliest = first_child;
+    for (size_t child = first_child + 1; child < end; ++child) {
+      if (Earlier(heap_[child], heap_[earliest])) earliest = child;
+    }
+    if (!Earlier(heap_[earliest], entry)) break;
+    Place(position, heap_[earliest]);
+    position = earliest;
+  }
+  Place(position, entry);
 }
 
 }  // namespace fiberscope::internal

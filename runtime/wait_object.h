@@ -12,7 +12,7 @@
 
 namespace fiberscope {
 
-enum class WaitObjectKind : uint8_t { kNone, kChannel, kMutex, kWaitGroup, kFiber };
+enum class WaitObjectKind : uint8_t { kNone, kChannel, kMutex, kWaitGroup, kFiber, kRwMutex, kSemaphore, kCondition, kBarrier };
 
 class WaitObject {
  public:

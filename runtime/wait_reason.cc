@@ -13,6 +13,15 @@ const char* WaitReasonName(WaitReason reason) {
     case WaitReason::kWaitGroup: return "wait group";
     case WaitReason::kJoin: return "join";
     case WaitReason::kSuspend: return "suspend";
+    case WaitReason::kChannelReceiveNil: return "channel receive (no channel)";
+    case WaitReason::kChannelSendNil: return "channel send (no channel)";
+    case WaitReason::kSelect: return "select";
+    case WaitReason::kSelectNoCases: return "select (no cases)";
+    case WaitReason::kRwMutexRead: return "rw-mutex read";
+    case WaitReason::kRwMutexWrite: return "rw-mutex write";
+    case WaitReason::kSemaphore: return "semaphore";
+    case WaitReason::kCondition: return "condition";
+    case WaitReason::kBarrier: return "barrier";
   }
   return "?";
 }

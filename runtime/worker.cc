@@ -1,6 +1,8 @@
 #include "runtime/worker.h"
 
 #include <cxxabi.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -8,6 +10,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/tick_clock.h"
 #include "runtime/fatal_report.h"
 #include "runtime/scheduler_core.h"
 #include "runtime/stack/stack_bounds.h"
@@ -39,6 +42,7 @@ Worker* Worker::Current() { return t_worker; }
 
 void Worker::Attach() {
   t_worker = this;
+  thread_id_.store(static_cast<int>(syscall(SYS_gettid)), std::memory_order_relaxed);
   own_stack_ = ThreadStackBounds();
   exceptions_ = ThreadExceptionState();
   errno_ = ThreadErrno();
@@ -48,8 +52,17 @@ void Worker::Attach() {
 
 void Worker::Detach() { t_worker = nullptr; }
 
+void Worker::Adopt(Processor& processor) {
+  processor_ = &processor;
+  processor.set_worker(this);
+  processor.status().Run();
+}
+
 void Worker::Run() {
   Attach();
+  // A processor first, if one is idle: until we have it nobody else need be made for it.
+  if (IdleNode* const processor = core_.idle().TakeProcessor()) Adopt(static_cast<Processor&>(*processor));
+  core_.idle().WorkerHasStarted();
   while (ControlBlock* const fiber = FindRunnable()) SwitchTo(*fiber);
   Detach();
 }
@@ -62,8 +75,58 @@ void Worker::RunOne(ControlBlock& fiber) { SwitchTo(fiber); }
 // mispredicted return.
 
 inline ControlBlock* Worker::PickSuccessor() {
-  if (++turns_ >= kLoopEvery || core_.stopping()) return nullptr;
-  return processor_.Pop();
+  if (++turns_ >= kLoopEvery || locked_fiber_ != nullptr || processor_ == nullptr || core_.stopping()) return nullptr;
+  ControlBlock* const next = processor_->Pop();
+  if (next != nullptr && __builtin_expect(next->locked_to_thread.load(std::memory_order_relaxed), false)) {
+    set_aside_ = next;
+    return nullptr;
+  }
+  return next;
+}
+
+// One writer: plain load, add, store.
+inline void Add(std::atomic<int64_t>& total, int64_t more) {
+  total.store(total.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+}
+
+inline void Worker::EndSlice(ControlBlock& self) {
+  const bool is_long = processor_ != nullptr && processor_->in_long_slice();
+  if (__builtin_expect(slice_clock_.measuring() || is_long, false)) EndMeasuredSlice(self);
+}
+
+__attribute__((noinline, cold)) void Worker::EndMeasuredSlice(ControlBlock& self) {
+  const int64_t now_ns = TickNowNs();
+  uint32_t weight = slice_clock_.weight();
+  const bool measured = slice_clock_.measuring();
+  const bool is_long = processor_ != nullptr && processor_->in_long_slice();
+  int64_t slice_ns = measured ? slice_clock_.End(now_ns) : 0;
+  if (is_long) {
+    // Exact, and for itself only.
+    if (!measured) slice_ns = std::max<int64_t>(0, now_ns - processor_->long_since_ns());
+    processor_->ForgetLongSlice();
+    weight = 1;
+  }
+  Add(self.run_ns, slice_ns * weight);
+  if (processor_ != nullptr) processor_->counters().run_slice.Record(slice_ns, weight);
+}
+
+__attribute__((noinline, cold)) void Worker::BeginMeasuredSlice(ControlBlock& next, bool measure) {
+  const int64_t now_ns = TickNowNs();
+  if (const RunnableStamp stamp = std::exchange(next.runnable_stamp, RunnableStamp{}); stamp.at_ns != 0) {
+    const int64_t latency_ns = std::max<int64_t>(0, now_ns - stamp.at_ns);
+    Add(next.runnable_ns, latency_ns * stamp.weight);
+    processor_->counters().scheduling_latency.Record(latency_ns, stamp.weight);
+  }
+  if (measure) slice_clock_.Begin(now_ns);
+}
+
+void Worker::StampRunnable(ControlBlock& fiber) {
+  // On the worker's own stack no slice is being measured; but what happens there is rare.
+  if (slice_clock_.measuring()) {
+    fiber.runnable_stamp = {TickNowNs(), slice_clock_.weight()};
+  } else if (current() == nullptr) {
+    fiber.runnable_stamp = {TickNowNs(), 1};
+  }
 }
 
 void Worker::FinishDeparture() {
@@ -73,8 +136,13 @@ void Worker::FinishDeparture() {
   ControlBlock& fiber = *departure.fiber;
   switch (departure.kind) {
     case Departure::Kind::kYield:
+      if (slice_clock_.measuring()) StampRunnable(fiber);
       fiber.state.PublishRunnable();
-      processor_.PushBack(fiber);
+      if (processor_ != nullptr) {
+        processor_->PushBack(fiber);
+      } else {
+        core_.Inject(fiber);  // came back from a blocking call and found no processor
+      }
       return;
     case Departure::Kind::kPark:
       fiber.state.PublishWaiting();
@@ -88,17 +156,21 @@ void Worker::FinishDeparture() {
       if (!fiber.stack_guarded) CheckUnguardedStack(fiber);
       fiber.state.PublishDead();
       ReleaseTarget(fiber.context);
-      processor_.shard().CountFinished();
-      processor_.shard().Give(fiber);
+      processor_->shard().CountFinished();
+      processor_->shard().Give(fiber);
+      if (core_.draining()) core_.OnFinishedWhileDraining();
       return;
   }
 }
 
 inline void Worker::Load(ControlBlock& next) {
   next.state.Resume();
-  current_ = &next;
-  *exceptions_ = next.exceptions;
-  Processor::Increment(processor_.counters().switches);
+  current_.store(&next, std::memory_order_release);  // the monitor follows the pointer: current_for_others()
+  exceptions_->caught_exceptions = next.caught_exceptions;
+  exceptions_->uncaught_exceptions = next.uncaught_exceptions;
+  const bool measure = slice_clock_.Next();
+  if (__builtin_expect(measure || next.runnable_stamp.at_ns != 0, false)) BeginMeasuredSlice(next, measure);
+  Processor::Increment(processor_->counters().switches);
 }
 
 void Worker::SwitchTo(ControlBlock& next) {
@@ -113,8 +185,10 @@ void Worker::SwitchTo(ControlBlock& next) {
 __attribute__((always_inline)) inline void Worker::SwitchAway(Worker& worker, const Departure& departure) {
   ControlBlock& self = *departure.fiber;
   ControlBlock* const next = worker.PickSuccessor();
+  worker.EndSlice(self);
   worker.departure_ = departure;
-  self.exceptions = *worker.exceptions_;
+  self.caught_exceptions = worker.exceptions_->caught_exceptions;
+  self.uncaught_exceptions = worker.exceptions_->uncaught_exceptions;
   const int saved_errno = *worker.errno_;
   SwitchTarget* target = &worker.own_context_;
   StackBounds stack = worker.own_stack_;
@@ -123,7 +197,7 @@ __attribute__((always_inline)) inline void Worker::SwitchAway(Worker& worker, co
     target = &next->context;
     stack = next->stack();
   } else {
-    worker.current_ = nullptr;
+    worker.current_.store(nullptr, std::memory_order_relaxed);
   }
   // One call for both: where a fiber was left to must not tell one stack trace from another.
   void* const argument = fiberscope::SwitchTo(self.context, *target, stack, &worker);
@@ -133,101 +207,253 @@ __attribute__((always_inline)) inline void Worker::SwitchAway(Worker& worker, co
   here.FinishDeparture();
 }
 
+// Apart, because the formatting of a message would give its callers, which switch, a large frame.
+__attribute__((noinline, cold)) static void FailInsideBlocking(const ControlBlock& self, WaitReason reason) {
+  FIBERSCOPE_CHECK(reason == WaitReason::kNone, "fiber %d waits (%s) inside Blocking()", self.fiber_id().value,
+                   WaitReasonName(reason));
+  FIBERSCOPE_CHECK(false, "fiber %d yields inside Blocking()", self.fiber_id().value);
+}
+
 void Worker::Yield(Worker& worker) {
+  if (__builtin_expect(worker.processor_ == nullptr, false)) FailInsideBlocking(*worker.current(), WaitReason::kNone);
   // Alone here: going through the loop every kLoopEvery-th time is enough.
-  if (!worker.processor_.has_queued() && worker.core_.inject().empty() && worker.turns_ + 1 < kLoopEvery &&
+  if (!worker.processor_->has_queued() && worker.core_.inject().empty() && worker.turns_ + 1 < kLoopEvery &&
       !worker.core_.stopping()) {
     ++worker.turns_;
+    Processor::Increment(worker.processor_->counters().idle_yields);
     return;
   }
-  SwitchAway(worker, {worker.current_, Departure::Kind::kYield, nullptr, nullptr});
+  SwitchAway(worker, {worker.current(), Departure::Kind::kYield, nullptr, nullptr});
 }
 
 void Worker::Park(Worker& worker, const ParkInfo& info, ParkCommit commit, void* argument) {
-  ControlBlock& self = *worker.current_;
+  ControlBlock& self = *worker.current();
+  if (__builtin_expect(worker.processor_ == nullptr, false)) FailInsideBlocking(self, info.reason);
   // Before the word says "waiting": its release store publishes them.
   self.wait_reason.store(info.reason, std::memory_order_relaxed);
   self.wait_object_id.store(info.object_id, std::memory_order_relaxed);
   self.wait_owner_id.store(info.owner_id, std::memory_order_relaxed);
-  self.wait_start_ns.store(CoarseNowNs(), std::memory_order_relaxed);
+  self.since_ns.store(CoarseNowNs(), std::memory_order_relaxed);
+  self.parks.store(self.parks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   SwitchAway(worker, {&self, Departure::Kind::kPark, commit, argument});
 }
 
 void Worker::Exit(Worker& worker) {
-  ControlBlock& self = *worker.current_;
+  ControlBlock& self = *worker.current();
   ControlBlock* const next = worker.PickSuccessor();
+  worker.EndSlice(self);
   worker.departure_ = {&self, Departure::Kind::kExit, nullptr, nullptr};
   if (next != nullptr) {
     worker.Load(*next);
     SwitchToForGood(self.context, next->context, next->stack(), &worker);
   }
-  worker.current_ = nullptr;
+  worker.current_.store(nullptr, std::memory_order_relaxed);
   SwitchToForGood(self.context, worker.own_context_, worker.own_stack_, &worker);
+}
+
+// ---- Blocking calls
+
+bool Worker::EnterBlocking(Worker& worker, const Registers& here, bool expect_long) {
+  if (worker.current() == nullptr || worker.processor_ == nullptr || worker.core_.unwinding()) return false;
+  ControlBlock& self = *worker.current();
+  Processor& processor = *worker.processor_;
+  worker.EndSlice(self);
+  self.since_ns.store(CoarseNowNs(), std::memory_order_relaxed);
+  Processor::Increment(processor.counters().blocking_calls);
+  self.context.saved_sp = const_cast<Registers*>(&here);  // the next switch away overwrites it
+  self.state.EnterBlocking();
+  worker.blocking_processor_ = &processor;
+  worker.processor_ = nullptr;
+  // From here on the processor may be gone at any moment.
+  worker.blocking_ticket_ = processor.status().EnterBlocking();
+  if (expect_long && processor.status().Retake(worker.blocking_ticket_)) {
+    worker.core_.CountHandOff();
+    worker.core_.HandOff(processor);
+  }
+  return true;
+}
+
+void Worker::LeaveBlocking(Worker& worker) {
+  ControlBlock& self = *worker.current();
+  Processor& before = *worker.blocking_processor_;
+  if (before.status().LeaveBlocking(worker.blocking_ticket_)) {
+    worker.processor_ = &before;
+  } else if (IdleNode* const idle = worker.core_.idle().TakeProcessor()) {
+    worker.Adopt(static_cast<Processor&>(*idle));
+  }
+  self.state.LeaveBlocking();
+  if (worker.processor_ == nullptr) {
+    SwitchAway(worker, {&self, Departure::Kind::kYield, nullptr, nullptr});
+  } else if (worker.slice_clock_.Next()) {
+    worker.slice_clock_.Begin(TickNowNs());  // what follows the call is a slice as well
+  }
+}
+
+// ---- Fibers that are locked to their thread
+
+bool Worker::LockCurrent() {
+  ControlBlock& self = *current();
+  if (self.locked_to_thread.load(std::memory_order_relaxed)) return false;
+  locked_fiber_ = &self;
+  self.locked_worker = this;
+  self.locked_to_thread.store(true, std::memory_order_relaxed);
+  return true;
+}
+
+void Worker::UnlockCurrent() {
+  ControlBlock& self = *current();
+  self.locked_to_thread.store(false, std::memory_order_relaxed);
+  // While the scheduler stops, `this` is the stopping thread's.
+  self.locked_worker->locked_fiber_ = nullptr;
+}
+
+// On the worker of a fiber that has locked it: gives the processor away and sleeps until somebody who found the fiber in a
+// queue brings one. Null when the scheduler stops.
+ControlBlock* Worker::WaitForTurn() {
+  if (processor_ != nullptr) core_.HandOff(GiveUpProcessor());
+  // Perhaps the fiber was made runnable, found, and our turn has come already; then we do not sleep.
+  IdleNode* const processor = sleeper_.SleepOnFutex();
+  if (processor == nullptr) return nullptr;
+  Adopt(static_cast<Processor&>(*processor));
+  return locked_fiber_;
+}
+
+// The processor goes with the fiber to the worker that must run it.
+void Worker::HandOver(ControlBlock& fiber) {
+  Processor& processor = GiveUpProcessor();
+  processor.set_worker(fiber.locked_worker);
+  fiber.locked_worker->sleeper_.Grant(processor);
 }
 
 // ---- Finding work
 
 ControlBlock* Worker::FindRunnable() {
   for (;;) {
+    ControlBlock* const fiber = set_aside_ != nullptr ? std::exchange(set_aside_, nullptr) : Search();
+    if (fiber == nullptr) return nullptr;
+    if (!fiber->locked_to_thread.load(std::memory_order_relaxed) || fiber == locked_fiber_) return fiber;
     if (core_.stopping()) {
-      if (std::exchange(spinning_, false)) core_.idle().StopSpinning();
+      core_.inject().Push(*fiber);
       return nullptr;
     }
+    HandOver(*fiber);
+  }
+}
+
+ControlBlock* Worker::Search() {
+  for (;;) {
+    if (core_.stopping()) {
+      if (std::exchange(spinning_, false)) core_.idle().StopSpinning();
+      DeliverCollected();
+      return nullptr;
+    }
+    if (locked_fiber_ != nullptr) {
+      if (ControlBlock* const fiber = WaitForTurn()) return fiber;
+      continue;
+    }
+    if (processor_ == nullptr && !AcquireProcessor()) continue;
     const int64_t now_ns = MonotonicNowNs();
     RunTimers(now_ns);
     if (now_ns - last_poll_ns_ >= kPollIntervalNs) PollReactor(now_ns);
     const bool loop_turn = turns_ >= kLoopEvery;
-    turns_ = 0;
-    if (loop_turn) {
-      if (ControlBlock* const fiber = TakeInjected()) return Found(fiber);
+    // Only then: a fiber that yields alone comes here each time, and its turns must add up.
+    if (loop_turn) turns_ = 0;
+    if (core_.has_excess() && core_.TryRetire(*processor_)) {
+      if (std::exchange(spinning_, false)) core_.idle().StopSpinning();
+      processor_ = nullptr;
+      continue;
     }
-    if (ControlBlock* const fiber = processor_.Pop()) return Found(fiber);
-    if (ControlBlock* const fiber = TakeInjected()) return Found(fiber);
-    PollReactor(now_ns);
-    if (ControlBlock* const fiber = processor_.Pop()) return Found(fiber);
-    if (core_.processors().size() > 1) {
-      if (!spinning_) spinning_ = core_.idle().StartSpinning(static_cast<uint32_t>(core_.processors().size()));
-      if (spinning_) {
-        if (ControlBlock* const fiber = Steal()) return Found(fiber);
-      }
+    ControlBlock* fiber = loop_turn ? TakeInjected() : nullptr;
+    if (fiber == nullptr) fiber = processor_->Pop();
+    if (fiber == nullptr) fiber = TakeInjected();
+    if (fiber == nullptr) {
+      PollReactor(now_ns);
+      fiber = processor_->Pop();
+    }
+    if (fiber == nullptr && core_.processors().size() > 1) {
+      if (!spinning_) spinning_ = core_.idle().StartSpinning(core_.processor_count());
+      if (spinning_) fiber = Steal();
+    }
+    if (fiber != nullptr) {
+      Found();
+      return fiber;
     }
     Sleep();
   }
 }
 
-ControlBlock* Worker::Found(ControlBlock* fiber) {
-  if (core_.processors().size() == 1) return fiber;
+void Worker::Found() {
   // The last spinner to find work passes the torch: there may be more work, and somebody should sleep in the reactor.
   if (std::exchange(spinning_, false)) {
     if (core_.idle().StopSpinning()) core_.idle().WakeOne();
-  } else if (processor_.has_queued()) {
+  } else if (core_.processor_count() > 1 && processor_->has_queued()) {
     core_.idle().WakeOne();
   }
-  return fiber;
+}
+
+// For a worker without one. False: the scheduler stops.
+bool Worker::AcquireProcessor() {
+  DeliverCollected();
+  sleeper_.in_reactor = false;
+  IdleNode* processor = core_.idle().TakeOrAnnounce(sleeper_);
+  if (processor == nullptr) {
+    processor = sleeper_.SleepOnFutex();
+    if (processor == nullptr) return false;
+    spinning_ = true;  // the waker has counted us
+  }
+  Adopt(static_cast<Processor&>(*processor));
+  return true;
+}
+
+Processor& Worker::GiveUpProcessor() { return *std::exchange(processor_, nullptr); }
+
+void Worker::Collect(ControlBlock& fiber) {
+  fiber.next = collected_;
+  collected_ = &fiber;
+}
+
+void Worker::DeliverCollected() {
+  if (collected_ == nullptr) return;
+  // To the processor, if there is one, else where any will find them; in order of arrival.
+  ControlBlock* oldest_first = nullptr;
+  ControlBlock* const last = collected_;
+  uint32_t count = 0;
+  for (ControlBlock* at = std::exchange(collected_, nullptr); at != nullptr; ++count) {
+    ControlBlock* const fiber = std::exchange(at, at->next);
+    fiber->next = oldest_first;
+    oldest_first = fiber;
+  }
+  if (processor_ != nullptr) {
+    for (ControlBlock* at = oldest_first; at != nullptr;) processor_->PushBack(*std::exchange(at, at->next));
+    return;
+  }
+  core_.inject().PushChain(*oldest_first, *last, count);
+  core_.idle().WakeOne();
 }
 
 ControlBlock* Worker::TakeInjected() {
   InjectQueue& inject = core_.inject();
   if (inject.empty()) return nullptr;
   // A fair share, so that one worker does not take what others were woken for.
-  const uint32_t share = inject.size() / static_cast<uint32_t>(core_.processors().size()) + 1;
+  const uint32_t share = inject.size() / core_.processor_count() + 1;
   ControlBlock* const first = inject.PopChain(std::min(share, 128u));
   if (first == nullptr) return nullptr;
   for (ControlBlock* at = std::exchange(first->next, nullptr); at != nullptr;) {
-    processor_.PushBack(*std::exchange(at, at->next));
+    processor_->PushBack(*std::exchange(at, at->next));
   }
   return first;
 }
 
 ControlBlock* Worker::Steal() {
-  const auto& processors = core_.processors();
+  const auto processors = core_.processors();
   for (int round = 0; round < kStealRounds; ++round) {
     ++steal_start_;
+    Processor::Increment(processor_->counters().steals_tried);
     for (size_t i = 0; i < processors.size(); ++i) {
       Processor& victim = *processors[(steal_start_ + i) % processors.size()];
-      if (&victim == &processor_) continue;
-      if (ControlBlock* const fiber = processor_.StealFrom(victim)) {
-        Processor::Increment(processor_.counters().steals);
+      if (&victim == processor_) continue;
+      if (ControlBlock* const fiber = processor_->StealFrom(victim)) {
+        Processor::Increment(processor_->counters().steals);
         return fiber;
       }
       if (round + 1 < kStealRounds) continue;
@@ -241,25 +467,26 @@ ControlBlock* Worker::Steal() {
 #endif
       }
       if (victim.run_next() != waiting) continue;
-      if (ControlBlock* const fiber = processor_.StealNextFrom(victim)) {
-        Processor::Increment(processor_.counters().steals);
+      if (ControlBlock* const fiber = processor_->StealNextFrom(victim)) {
+        Processor::Increment(processor_->counters().steals);
         return fiber;
       }
     }
     if (!core_.inject().empty()) return TakeInjected();
   }
   // Processors whose workers compute without end have nobody else to look after their timers.
-  return RunTimers(MonotonicNowNs()) ? processor_.Pop() : nullptr;
+  return RunTimers(MonotonicNowNs()) ? processor_->Pop() : nullptr;
 }
 
 bool Worker::RunTimers(int64_t now_ns) {
   bool any = false;
-  for (const auto& processor : core_.processors()) {
+  for (Processor* const processor : core_.processors()) {
     if (processor->timers().next_deadline_ns() > now_ns) continue;
     for (ControlBlock* at = processor->timers().PopExpired(now_ns); at != nullptr;) {
       ControlBlock& fiber = *std::exchange(at, at->next);
       fiber.state.MakeRunnable();
-      processor_.PushBack(fiber);
+      StampRunnable(fiber);
+      processor_->PushBack(fiber);
       any = true;
     }
   }
@@ -269,11 +496,11 @@ bool Worker::RunTimers(int64_t now_ns) {
 void Worker::PollReactor(int64_t now_ns) {
   last_poll_ns_ = now_ns;
   if (!core_.TryOwnReactor()) return;
-  Processor::Increment(processor_.counters().polls);
+  Processor::Increment(processor_->counters().polls);
   core_.reactor().poll();
   core_.DisownReactor();
   // A worker that went to sleep meanwhile took a futex because of us; it belongs in the reactor.
-  if (core_.processors().size() > 1) core_.idle().WakeOne();
+  if (core_.processor_count() > 1) core_.idle().WakeOne();
 }
 
 void Worker::Sleep() {
@@ -281,26 +508,32 @@ void Worker::Sleep() {
   const bool in_reactor = core_.TryOwnReactor();
   sleeper_.in_reactor = in_reactor;
   if (std::exchange(spinning_, false)) idle.StopSpinning();  // W1 of idle_workers.h
-  idle.Announce(sleeper_);                                   // W2, W3
+  Processor& left = GiveUpProcessor();
+  left.status().Idle();
+  idle.Announce(sleeper_, left);  // W2, W3
   // W4. The owner of the reactor may have left it just before we were announced: then it did not see us, and somebody
   // must take its place.
-  bool more_to_do = core_.stopping() || !core_.inject().empty() || (!in_reactor && !core_.reactor_owned());
-  for (const auto& processor : core_.processors()) more_to_do = more_to_do || processor->has_queued();
-  if (!more_to_do) {  // W5
-    Processor::Increment(processor_.counters().sleeps);
+  if (!core_.stopping() && !core_.has_queued() && (in_reactor || core_.reactor_owned())) {  // W5
     if (!in_reactor) {
-      core_.CoverTimers(processor_);
-      IdleWorkers::SleepOnFutex(sleeper_);
-      spinning_ = true;
+      core_.CoverTimers(left);
+      if (IdleNode* const processor = sleeper_.SleepOnFutex()) {
+        Adopt(static_cast<Processor&>(*processor));
+        spinning_ = true;
+      }
       return;
     }
-    core_.SleepInReactor(processor_, sleeper_);
+    core_.SleepInReactor(*this);
   }
   if (in_reactor) core_.DisownReactor();
   // Whether a waker chose us or the reactor did: from here on we are a spinner, so that what we find makes us wake the
   // next one (Found).
-  if (idle.Withdraw(sleeper_)) idle.CountSpinner();
+  const IdleWorkers::Withdrawal withdrawal = idle.Withdraw(sleeper_);
+  // None: others have all of them, and look after what there is to do.
+  if (withdrawal.processor == nullptr) return;
+  if (!withdrawal.spinner) idle.CountSpinner();
   spinning_ = true;
+  Adopt(static_cast<Processor&>(*withdrawal.processor));
+  DeliverCollected();
 }
 
 }  // namespace fiberscope::internal

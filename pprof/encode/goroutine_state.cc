@@ -23,6 +23,24 @@ const char* WaitingState(WaitReason reason) {
       return "join";
     case WaitReason::kSuspend:
       return "suspended";
+    case WaitReason::kChannelReceiveNil:
+      return "chan receive (nil chan)";
+    case WaitReason::kChannelSendNil:
+      return "chan send (nil chan)";
+    case WaitReason::kSelect:
+      return "select";
+    case WaitReason::kSelectNoCases:
+      return "select (no cases)";
+    case WaitReason::kRwMutexRead:
+      return "sync.RWMutex.RLock";
+    case WaitReason::kRwMutexWrite:
+      return "sync.RWMutex.Lock";
+    case WaitReason::kSemaphore:
+      return "semacquire";
+    case WaitReason::kCondition:
+      return "sync.Cond.Wait";
+    case WaitReason::kBarrier:
+      return "barrier";
   }
   return "unknown wait reason";
 }
@@ -41,6 +59,8 @@ const char* GoroutineState(FiberState state, WaitReason reason) {
       return "running";
     case FiberState::kWaiting:
       return WaitingState(reason);
+    case FiberState::kBlocking:
+      return "syscall";
   }
   return "???";
 }

@@ -43,7 +43,9 @@ absl::Status GoroutineTextEncoder::Write(const FiberSnapshot& fiber) {
 void GoroutineTextEncoder::AppendHeader(const FiberSnapshot& fiber) {
   absl::StrAppend(&block_, "goroutine ", fiber.id.value, " [", GoroutineState(fiber.state, fiber.wait_reason));
   const auto minutes = std::chrono::floor<std::chrono::minutes>(fiber.waited).count();
-  if (fiber.state == FiberState::kWaiting && minutes >= 1) absl::StrAppend(&block_, ", ", minutes, " minutes");
+  const bool waits = fiber.state == FiberState::kWaiting || fiber.state == FiberState::kBlocking;
+  if (waits && minutes >= 1) absl::StrAppend(&block_, ", ", minutes, " minutes");
+  if (fiber.locked_to_thread) block_ += ", locked to thread";
   block_ += ']';
   if (const std::string labels = DumpLabels(fiber.labels, fiber.name); !labels.empty()) {
     absl::StrAppend(&block_, " ", labels);

@@ -2,22 +2,25 @@
 
 #include <mutex>
 
+#include "runtime/sync/wait_status.h"
+
 namespace fiberscope::internal {
 
 ChannelBase::~ChannelBase() {
   FIBERSCOPE_CHECK(senders_.empty() && receivers_.empty(), "channel %d (%s) destroyed while somebody waits on it",
-                   object_.id(), object_.name() != nullptr ? object_.name() : "unnamed");
+                   object_.id(), NameOf(object_));
 }
 
 void ChannelBase::Close() {
   lock_.lock();
-  FIBERSCOPE_CHECK(!closed_, "close of a closed channel (%s)", object_.name() != nullptr ? object_.name() : "unnamed");
+  FIBERSCOPE_CHECK(!closed_, "close of a closed channel (%s)", NameOf(object_));
   closed_ = true;
   // Collected under the lock, woken outside of it. Order of arrival.
-  WaitQueue waiting = std::exchange(receivers_, WaitQueue{});
-  while (Waiter* const sender = senders_.PopFront()) waiting.PushBack(*sender);
+  WakeList waiting;
+  receivers_.ClaimAll(waiting);
+  senders_.ClaimAll(waiting);
   lock_.unlock();
-  while (Waiter* const waiter = waiting.PopFront()) Wake(*waiter, WaitOutcome::kClosed);
+  WakeAll(waiting, WaitOutcome::kClosed);
 }
 
 size_t ChannelBase::size() const {
@@ -30,14 +33,28 @@ bool ChannelBase::closed() const {
   return closed_;
 }
 
-bool ChannelBase::WaitToSend(void* value) { return Wait(senders_, WaitReason::kChannelSend, value); }
-bool ChannelBase::WaitToReceive(void* value) { return Wait(receivers_, WaitReason::kChannelReceive, value); }
+WaitOutcome ChannelBase::WaitToSend(void* value, const WaitLimits& limits) {
+  return Wait(senders_, WaitReason::kChannelSend, value, limits);
+}
 
-bool ChannelBase::Wait(WaitQueue& queue, WaitReason reason, void* value) {
+WaitOutcome ChannelBase::WaitToReceive(void* value, const WaitLimits& limits) {
+  return Wait(receivers_, WaitReason::kChannelReceive, value, limits);
+}
+
+WaitOutcome ChannelBase::Wait(WaitQueue& queue, WaitReason reason, void* value, const WaitLimits& limits) {
   const ParkInfo info{.reason = reason, .object_id = object_.EnsureId(), .owner_id = 0};
-  const WaitOutcome outcome = WaitIn(queue, lock_, info, value);
-  if (outcome == WaitOutcome::kStopped) ThrowStopped();
-  return outcome == WaitOutcome::kDone;
+  return WaitIn(queue, lock_, info, value, limits);
+}
+
+absl::Status ChannelBase::SendStatus(WaitOutcome outcome) const { return WaitStatus(outcome, "send to channel", object_); }
+
+absl::Status ChannelBase::ReceiveStatus(WaitOutcome outcome) const {
+  return WaitStatus(outcome, "receive from channel", object_);
+}
+
+void WaitOnNothing(WaitReason reason) {
+  ClaimedWait wait;
+  ThrowInterrupted(wait.Wait({.reason = reason}));
 }
 
 }  // namespace fiberscope::internal

@@ -1,73 +1,53 @@
 #include "runtime/sync/mutex.h"
 
 #include "runtime/base/check.h"
+#include "runtime/sync/wait_status.h"
 
 namespace fiberscope {
-namespace {
 
-uint64_t SelfId() {
-  const internal::ControlBlock* const self = internal::CurrentFiber();
-  FIBERSCOPE_CHECK(self != nullptr, "a Mutex can be used on fibers only");
-  return self->fiber_id().value;
-}
-
-}  // namespace
+using internal::NameOf;
 
 Mutex::~Mutex() {
-  FIBERSCOPE_CHECK(word_.load(std::memory_order_relaxed) == 0, "mutex (%s) destroyed while fiber %d holds it",
-                   object_.name() != nullptr ? object_.name() : "unnamed", owner().value);
+  FIBERSCOPE_CHECK((word_.load(std::memory_order_relaxed) & ~kWaiters) == 0, "mutex (%s) destroyed while %s holds it",
+                   NameOf(object_), holder().ToString());
+  FIBERSCOPE_CHECK(waiters_.empty(), "mutex (%s) destroyed while somebody waits for it", NameOf(object_));
 }
 
-void Mutex::lock() {
-  const uint64_t self = SelfId();
-  uint64_t free = 0;
-  // Acquire pairs with the release in unlock().
-  if (!word_.compare_exchange_strong(free, self << 1, std::memory_order_acquire, std::memory_order_relaxed)) {
-    LockSlow(self);
-  }
-}
-
-bool Mutex::try_lock() {
-  const uint64_t self = SelfId();
-  uint64_t free = 0;
-  return word_.compare_exchange_strong(free, self << 1, std::memory_order_acquire, std::memory_order_relaxed);
-}
-
-void Mutex::unlock() {
-  const uint64_t self = SelfId();
-  uint64_t mine = self << 1;
-  if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) UnlockSlow(self);
-}
-
-void Mutex::LockSlow(uint64_t self) {
+// True: locked.
+bool Mutex::LockSlow(uint64_t self, int64_t deadline_ns) {
   queue_lock_.lock();
   // Under the queue lock the word changes only from free to held and back, and kWaiters only by us.
   uint64_t word = word_.load(std::memory_order_relaxed);
   for (;;) {
-    FIBERSCOPE_CHECK(word >> 1 != self, "fiber %d locks mutex (%s) twice", self,
-                     object_.name() != nullptr ? object_.name() : "unnamed");
-    const uint64_t wanted = word == 0 ? self << 1 : word | kWaiters;
+    FIBERSCOPE_CHECK((word & ~kWaiters) != self, "%s locks mutex (%s) twice", LockOwner(self).ToString(), NameOf(object_));
+    const uint64_t wanted = word == 0 ? self : word | kWaiters;
     if (word_.compare_exchange_weak(word, wanted, std::memory_order_acquire, std::memory_order_relaxed)) {
       if (word == 0) {
         queue_lock_.unlock();
-        return;
+        return true;
       }
       break;
     }
   }
   const internal::ParkInfo info{
-      .reason = WaitReason::kMutexLock, .object_id = object_.EnsureId(), .owner_id = word >> 1};
-  const internal::WaitOutcome outcome = internal::WaitIn(waiters_, queue_lock_, info, nullptr);
-  // kDone: unlock() made us the owner.
+      .reason = WaitReason::kMutexLock, .object_id = object_.EnsureId(), .owner_id = LockOwner(word).fiber().value};
+  const internal::WaitOutcome outcome = internal::WaitIn(waiters_, queue_lock_, info, nullptr,
+                                                         {.deadline_ns = deadline_ns, .cancellable = false});
   if (outcome == internal::WaitOutcome::kStopped) internal::ThrowStopped();
+  return outcome == internal::WaitOutcome::kDone;  // unlock() made us the owner
 }
 
 void Mutex::UnlockSlow(uint64_t self) {
   queue_lock_.lock();
-  FIBERSCOPE_CHECK(owner().value == self, "fiber %d unlocks mutex (%s), which fiber %d holds", self,
-                   object_.name() != nullptr ? object_.name() : "unnamed", owner().value);
-  internal::Waiter* const next = waiters_.PopFront();
-  const uint64_t next_owner = next == nullptr ? 0 : next->fiber->fiber_id().value << 1;
+  if (holder().word() != self) {
+    queue_lock_.unlock();
+    // A destructor's lock() may have given up without the mutex; nothing runs in parallel any more.
+    if (internal::IsUnwinding()) return;
+    FIBERSCOPE_CHECK(false, "%s unlocks mutex (%s), which %s holds", LockOwner(self).ToString(), NameOf(object_),
+                     holder().ToString());
+  }
+  internal::Waiter* const next = waiters_.ClaimFront();
+  const uint64_t next_owner = next == nullptr ? 0 : internal::OwnerWordOf(*next->record);
   word_.store(next_owner | (waiters_.empty() ? 0 : kWaiters), std::memory_order_release);
   queue_lock_.unlock();
   if (next != nullptr) internal::Wake(*next, internal::WaitOutcome::kDone);

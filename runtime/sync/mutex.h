@@ -1,24 +1,31 @@
-// Mutual exclusion between fibers. A fiber that has to wait is parked; its worker runs others.
+// Mutual exclusion between fibers and plain threads. A fiber that has to wait is parked; its worker runs others. A thread
+// blocks.
 //
-// Fair: unlock() hands the mutex to the fiber that has waited longest, so nobody starves, and owner() always tells the true
-// holder. Under heavy contention that costs a switch per hand-over; keep sections short, or shard what they protect.
+// Fair: unlock() hands the mutex to the one that has waited longest, so nobody starves, and a dump always shows the true
+// owner. Under heavy contention that costs a switch per hand-over; keep sections short, or shard what they protect.
 //
 //   std::lock_guard lock(mutex);
 //
-// One word: the owner's fiber id << 1 | somebody waits. Ids are never used again, so the word tells owner and generation.
+// Models the standard's TimedLockable: std::unique_lock and std::scoped_lock work, with timeouts too.
 //
-// Fiber-only. Parks the fiber (WaitReason::kMutexLock). Not recursive: locking it twice is a CHECK failure, and so is unlocking
-// what one does not own. Must outlive every use; the destructor CHECKs that it is free.
+// One word: the owner (lock_owner.h) | somebody waits. Fiber ids are never used again, so the word tells owner and generation.
+//
+// Thread-safe. Parks the fiber (WaitReason::kMutexLock) or blocks the thread. Not recursive: locking it twice is a CHECK failure,
+// and so is unlocking what one does not own; a lock that one party takes and another releases is a Semaphore. Waiting for a
+// mutex cannot be cancelled. Must outlive every use; the destructor CHECKs that it is free.
 // Cost: one compare-and-swap each way without contention.
 #ifndef FIBERSCOPE_RUNTIME_SYNC_MUTEX_H_
 #define FIBERSCOPE_RUNTIME_SYNC_MUTEX_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 
 #include "runtime/base/futex_lock.h"
+#include "runtime/deadline.h"
 #include "runtime/fiber_id.h"
 #include "runtime/park.h"
+#include "runtime/sync/lock_owner.h"
 #include "runtime/wait_object.h"
 
 namespace fiberscope {
@@ -31,12 +38,34 @@ class Mutex {
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 
-  void lock();
-  [[nodiscard]] bool try_lock();  // never parks
-  void unlock();
+  void lock() {
+    const uint64_t self = internal::SelfOwnerWord();
+    if (!TryTake(self)) LockSlow(self, internal::WaitLimits::kNoDeadline);
+  }
 
-  // Who holds it at this moment; no fiber when it is free. Any thread.
-  FiberId owner() const { return {word_.load(std::memory_order_relaxed) >> 1}; }
+  [[nodiscard]] bool try_lock() { return TryTake(internal::SelfOwnerWord()); }  // never parks
+
+  // False: not before the deadline.
+  template <typename Clock, typename Duration>
+  [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration>& deadline) {
+    const uint64_t self = internal::SelfOwnerWord();
+    return TryTake(self) || LockSlow(self, internal::DeadlineNs(internal::ToDeadline(deadline)));
+  }
+  template <typename Rep, typename Period>
+  [[nodiscard]] bool try_lock_for(const std::chrono::duration<Rep, Period>& timeout) {
+    return try_lock_until(DeadlineAfter(std::chrono::ceil<std::chrono::nanoseconds>(timeout)));
+  }
+
+  void unlock() {
+    const uint64_t self = internal::SelfOwnerWord();
+    uint64_t mine = self;
+    if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) UnlockSlow(self);
+  }
+
+  // The fiber that holds it at this moment; no fiber when it is free or a plain thread's. Any thread.
+  FiberId owner() const { return holder().fiber(); }
+  // The same with threads.
+  LockOwner holder() const { return LockOwner(word_.load(std::memory_order_relaxed)); }
 
   const WaitObject& wait_object() const { return object_; }
 
@@ -44,12 +73,20 @@ class Mutex {
   static constexpr uint64_t kWaiters = 1;
 
   Mutex(const char* name, uintptr_t creation_pc) : object_(WaitObjectKind::kMutex, name, creation_pc) {}
-  void LockSlow(uint64_t self);
+
+  bool TryTake(uint64_t self) {
+    uint64_t free = 0;
+    // Acquire pairs with the release in unlock().
+    return word_.compare_exchange_strong(free, self, std::memory_order_acquire, std::memory_order_relaxed);
+  }
+  bool LockSlow(uint64_t self, int64_t deadline_ns);
   void UnlockSlow(uint64_t self);
 
   std::atomic<uint64_t> word_{0};
   FutexLock queue_lock_;
-  internal::WaitQueue waiters_;  // GUARDED_BY(queue_lock_); kWaiters is set exactly while it is not empty
+  // GUARDED_BY(queue_lock_). kWaiters is set while it is not empty, and perhaps a little longer: a waiter whose deadline passes
+  // leaves the bit to the next unlock.
+  internal::WaitQueue waiters_;
   WaitObject object_;
 };
 

@@ -11,9 +11,12 @@
 #ifndef FIBERSCOPE_RUNTIME_SYNC_WAIT_GROUP_H_
 #define FIBERSCOPE_RUNTIME_SYNC_WAIT_GROUP_H_
 
+#include <chrono>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "runtime/base/futex_lock.h"
+#include "runtime/deadline.h"
 #include "runtime/park.h"
 #include "runtime/wait_object.h"
 
@@ -32,11 +35,16 @@ class WaitGroup {
   // Until the counter is zero; at once if it is. What happened before the Done calls is visible afterwards. Parks the fiber
   // (WaitReason::kWaitGroup) or blocks the thread.
   void Wait();
+  // The same with a deadline: kDeadlineExceeded, or kCancelled.
+  [[nodiscard]] absl::Status WaitUntil(Deadline deadline);
+  [[nodiscard]] absl::Status WaitFor(std::chrono::nanoseconds timeout) { return WaitUntil(DeadlineAfter(timeout)); }
 
   int64_t count() const;
   const WaitObject& wait_object() const { return object_; }
 
  private:
+  internal::WaitOutcome WaitWith(const internal::WaitLimits& limits);
+
   WaitGroup(const char* name, uintptr_t creation_pc) : object_(WaitObjectKind::kWaitGroup, name, creation_pc) {}
 
   mutable FutexLock lock_;

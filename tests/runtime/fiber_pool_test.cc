@@ -34,7 +34,7 @@ TEST_F(FiberPoolTest, ABlockIsDeadAndHasAStackOfItsClass) {
     EXPECT_EQ(block.id.load(), 0u);
     EXPECT_EQ(block.next, nullptr);
     EXPECT_EQ(block.stack_class, stack_class);
-    EXPECT_EQ(block.waiter.fiber, &block);
+    EXPECT_EQ(block.waiter.record, &block.wait);
     const StackBounds stack = block.stack();
     const StackBounds slot = StackSlab::ForClass(stack_class).Bounds(block.stack_slot);
     EXPECT_EQ(stack.low, slot.low);

@@ -315,6 +315,20 @@ TEST_P(SchedulerTest, AFiberThatYieldsForeverDoesNotStarveOthersOrTimers) {
   for (const Fiber& yielder : yielders) yielder.Join();
 }
 
+TEST_P(SchedulerTest, AFiberThatYieldsAloneLetsInjectedFibersRun) {
+  std::atomic<bool> stop{false};
+  std::vector<Fiber> yielders;
+  for (int i = 0; i < GetParam(); ++i) {
+    yielders.push_back(scheduler().Spawn([&] {
+      while (!stop) this_fiber::Yield();
+    }));
+    AwaitState(yielders.back(), FiberState::kRunning);
+  }
+  for (int i = 0; i < 200; ++i) scheduler().Spawn([] {}).Join();
+  stop = true;
+  for (const Fiber& yielder : yielders) yielder.Join();
+}
+
 TEST_P(SchedulerTest, TwoFibersThatWakeEachOtherDoNotStarveAThird) {
   RunInFiber([&] {
     Channel<int> ping;
@@ -355,8 +369,9 @@ TEST_P(SchedulerTest, MoreFibersThanARunQueueHoldsAllRun) {
 }
 
 TEST_P(SchedulerTest, CountersCount) {
+  // Long enough not to be over before the fiber parks.
   RunInFiber([] {
-    for (int i = 0; i < 10; ++i) this_fiber::SleepFor(std::chrono::microseconds(1));
+    for (int i = 0; i < 10; ++i) this_fiber::SleepFor(std::chrono::milliseconds(1));
   });
   EXPECT_GE(scheduler().metrics().switches, 11u);
   EXPECT_EQ(scheduler().processors(), GetParam());

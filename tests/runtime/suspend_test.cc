@@ -22,7 +22,7 @@ TEST_P(SuspendTest, ACompletionBeforeTheWaitIsNotLost) {
     Suspension suspension;
     suspension.set_slot(&result);
     EXPECT_TRUE(Complete(suspension.token(), 5));
-    EXPECT_TRUE(suspension.Wait({}));
+    EXPECT_EQ(suspension.Wait({}), WaitOutcome::kDone);
     EXPECT_EQ(result, 5);
   });
 }
@@ -34,7 +34,7 @@ TEST_P(SuspendTest, ACompletionWakesAParkedFiber) {
     Suspension suspension;
     suspension.set_slot(&result);
     token = suspension.token();
-    EXPECT_TRUE(suspension.Wait({.reason = WaitReason::kSuspend, .object_id = 77, .owner_id = 88}));
+    EXPECT_EQ(suspension.Wait({.reason = WaitReason::kSuspend, .object_id = 77, .owner_id = 88}), WaitOutcome::kDone);
     EXPECT_EQ(result, 6);
   });
   AwaitState(fiber, FiberState::kWaiting);
@@ -54,7 +54,7 @@ TEST_P(SuspendTest, OnlyTheFirstCompletionCounts) {
     suspension.set_slot(&result);
     EXPECT_TRUE(Complete(suspension.token(), 1));
     EXPECT_FALSE(Complete(suspension.token(), 2));
-    EXPECT_TRUE(suspension.Wait({}));
+    EXPECT_EQ(suspension.Wait({}), WaitOutcome::kDone);
     EXPECT_FALSE(Complete(suspension.token(), 3));
     EXPECT_EQ(result, 1);
   });
@@ -70,14 +70,14 @@ TEST_P(SuspendTest, ATokenOfAnEarlierSuspensionCompletesNothing) {
       suspension.set_slot(&first);
       old = suspension.token();
       EXPECT_TRUE(Complete(old, 1));
-      EXPECT_TRUE(suspension.Wait({}));
+      EXPECT_EQ(suspension.Wait({}), WaitOutcome::kDone);
     }
     Suspension suspension;
     suspension.set_slot(&second);
     EXPECT_FALSE(Complete(old, 2));
     EXPECT_EQ(second, 0);
     EXPECT_TRUE(Complete(suspension.token(), 3));
-    EXPECT_TRUE(suspension.Wait({}));
+    EXPECT_EQ(suspension.Wait({}), WaitOutcome::kDone);
     EXPECT_EQ(second, 3);
   });
 }
@@ -104,7 +104,7 @@ TEST_P(SuspendTest, ATokenOfAFiberThatHasEndedCompletesNothing) {
     suspension.set_slot(&result);
     token = suspension.token();
     EXPECT_TRUE(Complete(token, 1));
-    EXPECT_TRUE(suspension.Wait({}));
+    EXPECT_EQ(suspension.Wait({}), WaitOutcome::kDone);
   });
   EXPECT_FALSE(Complete(token, 2));
   RunInFiber([&] { EXPECT_FALSE(Complete(token, 3)); });  // probably on the same block
@@ -133,7 +133,7 @@ TEST_P(SuspendTest, RacingCompletersWakeTheFiberOnce) {
       suspension.set_slot(&result);
       tokens[round] = suspension.token();
       started.store(round + 1, std::memory_order_release);
-      if (!suspension.Wait({})) return;
+      if (suspension.Wait({}) != WaitOutcome::kDone) return;
       EXPECT_TRUE(result == 1 || result == 2) << result;
     }
   });
@@ -149,7 +149,7 @@ TEST_P(SuspendTest, StopEndsTheWaitAndLaterCompletionsAreRefused) {
     Suspension suspension;
     suspension.set_slot(&result);
     token = suspension.token();
-    completed = suspension.Wait({});
+    completed = suspension.Wait({}) == WaitOutcome::kDone;
   });
   AwaitState(fiber, FiberState::kWaiting);
   scheduler().Stop();
@@ -158,9 +158,16 @@ TEST_P(SuspendTest, StopEndsTheWaitAndLaterCompletionsAreRefused) {
   EXPECT_EQ(result, 0);
 }
 
-TEST_P(SuspendTest, OnlyFibersCanBeSuspended) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_DEATH(Suspension(), "only a fiber can be suspended");
+TEST_P(SuspendTest, APlainThreadBlocks) {
+  Suspension suspension;
+  int result = 0;
+  suspension.set_slot(&result);
+  const Fiber fiber = scheduler().Spawn([token = suspension.token()] {
+    Suspension::Complete(token, [](void* slot) { *static_cast<int*>(slot) = 7; });
+  });
+  EXPECT_EQ(suspension.Wait({.reason = WaitReason::kSuspend}), WaitOutcome::kDone);
+  EXPECT_EQ(result, 7);
+  fiber.Join();
 }
 
 INSTANTIATE_TEST_SUITE_P(Processors, SuspendTest, ::testing::Values(1, 4));

@@ -162,7 +162,7 @@ TEST_P(ThisFiberTest, MisuseOnAPlainThreadEndsTheProcess) {
   EXPECT_DEATH(this_fiber::SetName("x"), "this_fiber was asked on a thread that runs no fiber");
   EXPECT_DEATH(this_fiber::SetLabels(Labels()), "this_fiber was asked on a thread that runs no fiber");
   EXPECT_DEATH(this_fiber::Yield(), "this call must be made on a fiber");
-  EXPECT_DEATH(this_fiber::SleepFor(1ms), "this call must be made on a fiber");
+  EXPECT_DEATH(this_fiber::SleepFor(1ms), "this_fiber was asked on a thread that runs no fiber");
   EXPECT_DEATH(Spawn([] {}), "fiberscope::Spawn must be called on a fiber");
 }
 

@@ -10,6 +10,13 @@
 namespace fiberscope::internal {
 namespace {
 
+// As a fiber that sleeps: its wait is open, and it has parked.
+void AddSleeper(TimerQueue& timers, int64_t deadline_ns, ControlBlock& block) {
+  block.wait.claim.Open(/*cancellable=*/false);
+  EXPECT_FALSE(block.wait.claim.Arrive());
+  timers.Add(deadline_ns, block.wait.timer);
+}
+
 std::vector<ControlBlock*> Chain(ControlBlock* first) {
   std::vector<ControlBlock*> all;
   for (; first != nullptr; first = first->next) all.push_back(first);
@@ -20,8 +27,8 @@ TEST(TimerQueueTest, NothingExpiresBeforeItsDeadline) {
   std::vector<ControlBlock> blocks(2);
   TimerQueue timers;
   EXPECT_EQ(timers.next_deadline_ns(), TimerQueue::kNever);
-  timers.Add(100, blocks[0]);
-  timers.Add(50, blocks[1]);
+  AddSleeper(timers, 100, blocks[0]);
+  AddSleeper(timers, 50, blocks[1]);
   EXPECT_EQ(timers.next_deadline_ns(), 50);
   EXPECT_EQ(timers.PopExpired(49), nullptr);
   EXPECT_EQ(Chain(timers.PopExpired(50)), (std::vector<ControlBlock*>{&blocks[1]}));
@@ -35,7 +42,7 @@ TEST(TimerQueueTest, EqualDeadlinesExpireInTheOrderOfTheirAdds) {
   TimerQueue timers;
   std::vector<ControlBlock*> order;
   for (ControlBlock& block : blocks) {
-    timers.Add(7, block);
+    AddSleeper(timers, 7, block);
     order.push_back(&block);
   }
   EXPECT_EQ(Chain(timers.PopExpired(7)), order);
@@ -51,7 +58,7 @@ TEST(TimerQueueTest, RandomDeadlinesExpireSorted) {
   TimerQueue timers;
   for (int i = 0; i < kBlocks; ++i) {
     deadlines[i] = static_cast<int64_t>(random() % 500);
-    timers.Add(deadlines[i], blocks[i]);
+    AddSleeper(timers, deadlines[i], blocks[i]);
   }
   int64_t last = -1;
   int count = 0;
@@ -71,7 +78,7 @@ TEST(TimerQueueTest, RandomDeadlinesExpireSorted) {
 TEST(TimerQueueTest, ClearForgetsAll) {
   ControlBlock block;
   TimerQueue timers;
-  timers.Add(1, block);
+  AddSleeper(timers, 1, block);
   timers.Clear();
   EXPECT_EQ(timers.next_deadline_ns(), TimerQueue::kNever);
   EXPECT_EQ(timers.PopExpired(100), nullptr);

@@ -3,6 +3,7 @@
 #ifndef FIBERSCOPE_TESTS_TESTING_RUNTIME_TEST_H_
 #define FIBERSCOPE_TESTS_TESTING_RUNTIME_TEST_H_
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -17,7 +18,11 @@ namespace fiberscope::testing {
 class RuntimeTest : public ::testing::TestWithParam<int> {
  protected:
   Scheduler& scheduler() {
-    if (!scheduler_) scheduler_ = std::make_unique<Scheduler>(SchedulerOptions{.processors = GetParam()});
+    if (!scheduler_) {
+      // Tests that keep a processor busy must not get another one lent.
+      scheduler_ = std::make_unique<Scheduler>(
+          SchedulerOptions{.processors = GetParam(), .stall_after = std::chrono::nanoseconds::max()});
+    }
     return *scheduler_;
   }
 

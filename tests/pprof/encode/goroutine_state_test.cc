@@ -11,7 +11,9 @@ namespace {
 TEST(GoroutineState, SpellsEveryWaitReason) {
   const std::string spellings[] = {
       "waiting", "sleep",    "IO wait", "chan receive", "chan send", "sync.Mutex.Lock", "sync.WaitGroup.Wait",
-      "join",    "suspended"};
+      "join",    "suspended",
+      "chan receive (nil chan)", "chan send (nil chan)", "select", "select (no cases)", "sync.RWMutex.RLock",
+      "sync.RWMutex.Lock", "semacquire", "sync.Cond.Wait", "barrier"};
   static_assert(std::size(spellings) == kWaitReasonCount);
   for (int i = 0; i < kWaitReasonCount; ++i) {
     EXPECT_EQ(GoroutineState(FiberState::kWaiting, static_cast<WaitReason>(i)), spellings[i]);
@@ -23,6 +25,7 @@ TEST(GoroutineState, SpellsEveryState) {
   EXPECT_STREQ(GoroutineState(FiberState::kNew, WaitReason::kNone), "idle");
   EXPECT_STREQ(GoroutineState(FiberState::kRunnable, WaitReason::kNone), "runnable");
   EXPECT_STREQ(GoroutineState(FiberState::kRunning, WaitReason::kNone), "running");
+  EXPECT_STREQ(GoroutineState(FiberState::kBlocking, WaitReason::kNone), "syscall");
   EXPECT_STREQ(GoroutineState(FiberState::kRunning, WaitReason::kSleep), "running") << "a reason counts while waiting";
 }
 
@@ -33,7 +36,9 @@ TEST(GoroutineState, EveryWaitReasonIsAWordOfItsOwnThatReadersCanCutOut) {
     const std::string state = GoroutineState(FiberState::kWaiting, static_cast<WaitReason>(i));
     EXPECT_TRUE(seen.insert(state).second) << state;
     EXPECT_NE(state, "unknown wait reason") << i;
-    EXPECT_EQ(state.find_first_of(",[]():\n"), std::string::npos) << state;
+    // Go writes two of them with a remark in parentheses; readers know those.
+    const std::string word = state.substr(0, state.find(" ("));
+    EXPECT_EQ(word.find_first_of(",[]():\n"), std::string::npos) << state;
   }
 }
 

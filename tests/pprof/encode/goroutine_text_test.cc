@@ -64,6 +64,8 @@ TEST_F(GoroutineTextTest, HeaderSaysStateMinutesAndLabels) {
       {FiberState::kWaiting, WaitReason::kIo, 60s, {}, "", "[IO wait, 1 minutes]:"},
       {FiberState::kWaiting, WaitReason::kChannelSend, 119s, {}, "", "[chan send, 1 minutes]:"},
       {FiberState::kWaiting, WaitReason::kSleep, 86400s, {}, "", "[sleep, 1440 minutes]:"},
+      {FiberState::kBlocking, WaitReason::kNone, 59s, {}, "", "[syscall]:"},
+      {FiberState::kBlocking, WaitReason::kNone, 61s, {}, "", "[syscall, 1 minutes]:"},
       {FiberState::kRunnable, WaitReason::kNone, 600s, {}, "", "[runnable]:"},
       {FiberState::kNew, WaitReason::kNone, 0s, {}, "", "[idle]:"},
       {FiberState::kWaiting, WaitReason::kSleep, 0s, {{"k", "v"}}, "", "[sleep] {k: v}:"},

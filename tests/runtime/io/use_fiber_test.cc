@@ -388,7 +388,7 @@ TEST_P(UseFiberTest, OnlyFibersCanUseIt) {
         asio::steady_timer timer(scheduler().get_executor(), std::chrono::hours(1));
         timer.async_wait(use_fiber);
       },
-      "only a fiber can be suspended");
+      "use_fiber can be used on fibers only");
 }
 
 INSTANTIATE_TEST_SUITE_P(Processors, UseFiberTest, ::testing::Values(1, 4));

@@ -10,6 +10,9 @@
 #include "runtime/unwind/unwind_rule.h"
 #include "tests/runtime/unwind/stack_truth.h"
 
+// The dynamic loader's own locks are unknown to ThreadSanitizer.
+extern "C" const char* __tsan_default_suppressions() { return "race:ld-linux\n"; }
+
 namespace fiberscope {
 namespace {
 
