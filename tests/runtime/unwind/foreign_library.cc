@@ -5,7 +5,7 @@ extern "C" int ForeignRecursion(int depth, int (*callee)()) {
   volatile char buffer[33];
   buffer[depth] = static_cast<char>(depth);
   if (depth == 0) return callee() + buffer[0];
-  return ForeignRecursion(depth - 1, callee) * 3 + buffer[depth];
+  return (ForeignRecursion(depth - 1, callee) & 0xffff) * 3 + buffer[depth];  // not a tail call
 }
 
 // The first call of each library function goes through the dynamic linker's resolver.
