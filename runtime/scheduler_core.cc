@@ -78,17 +78,19 @@ absl::StatusOr<ControlBlock*> SchedulerCore::TakeBlock(StackClass stack_class) {
   // workers need no announcement, since Stop() joins those.
   const bool foreign = CallerIsForeign();
   if (foreign) foreign_calls_.fetch_add(1, std::memory_order_seq_cst);
-  absl::StatusOr<ControlBlock*> block = absl::FailedPreconditionError("spawn on a scheduler that was stopped");
-  if (!stopping_.load(std::memory_order_seq_cst) && !(foreign && draining_.load(std::memory_order_seq_cst))) {
-    Worker* const worker = Worker::Current();
-    block = worker != nullptr && worker->has_processor() ? worker->processor().shard().Take(stack_class)
-                                                         : FiberPool::Instance().TakeShared(stack_class);
+  const auto refused = [&](absl::Status status) {
+    if (foreign) foreign_calls_.fetch_sub(1, std::memory_order_release);
+    return status;
+  };
+  if (stopping_.load(std::memory_order_seq_cst) || (foreign && draining_.load(std::memory_order_seq_cst))) {
+    return refused(absl::FailedPreconditionError("spawn on a scheduler that was stopped"));
   }
-  if (block.ok()) {
-    (*block)->scheduler = this;
-  } else if (foreign) {
-    foreign_calls_.fetch_sub(1, std::memory_order_release);
-  }
+  Worker* const worker = Worker::Current();
+  absl::StatusOr<ControlBlock*> block = worker != nullptr && worker->has_processor()
+                                            ? worker->processor().shard().Take(stack_class)
+                                            : FiberPool::Instance().TakeShared(stack_class);
+  if (!block.ok()) return refused(block.status());
+  (*block)->scheduler = this;
   return block;
 }
 
