@@ -43,7 +43,7 @@ void EndFiber(ControlBlock& self) {
 }
 
 // The first C++ function on every fiber's stack, entered from the trampoline.
-void FiberMain(void* argument) {
+LastSwitch FiberMain(void* argument) {
   {
     Worker& worker = *static_cast<Worker*>(argument);
     ControlBlock& self = *worker.current();
@@ -52,7 +52,7 @@ void FiberMain(void* argument) {
     self.run(self.callable, !self.scheduler->unwinding());
     EndFiber(self);
   }
-  Worker::Exit(*Worker::Current());  // perhaps another one than above
+  return Worker::Exit(*Worker::Current());  // perhaps another one than above
 }
 
 }  // namespace

@@ -238,17 +238,17 @@ void Worker::Park(Worker& worker, const ParkInfo& info, ParkCommit commit, void*
   SwitchAway(worker, {&self, Departure::Kind::kPark, commit, argument});
 }
 
-void Worker::Exit(Worker& worker) {
+LastSwitch Worker::Exit(Worker& worker) {
   ControlBlock& self = *worker.current();
   ControlBlock* const next = worker.PickSuccessor();
   worker.EndSlice(self);
   worker.departure_ = {&self, Departure::Kind::kExit, nullptr, nullptr};
   if (next != nullptr) {
     worker.Load(*next);
-    SwitchToForGood(self.context, next->context, next->stack(), &worker);
+    return SwitchForGood(self.context, next->context, next->stack(), &worker);
   }
   worker.current_.store(nullptr, std::memory_order_relaxed);
-  SwitchToForGood(self.context, worker.own_context_, worker.own_stack_, &worker);
+  return SwitchForGood(self.context, worker.own_context_, worker.own_stack_, &worker);
 }
 
 // ---- Blocking calls

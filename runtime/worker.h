@@ -60,10 +60,11 @@ class Worker {
   SchedulerCore& core() { return core_; }
   Sleeper& sleeper() { return sleeper_; }
 
-  // The three ways to stop running; called on the fiber that leaves. The first two return when it runs again.
+  // The three ways to stop running; called on the fiber that leaves. The first two return when it runs again, the last one what its
+  // entry function must return.
   static void Yield(Worker& worker);
   static void Park(Worker& worker, const ParkInfo& info, ParkCommit commit, void* argument);
-  [[noreturn]] static void Exit(Worker& worker);
+  static LastSwitch Exit(Worker& worker);
 
   // First thing on any stack that was switched to.
   void FinishDeparture();

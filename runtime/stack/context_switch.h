@@ -2,8 +2,9 @@
 //
 // A SwitchTarget is something that can be switched to: a parked fiber, or a worker's own stack. SwitchTo saves the
 // caller's callee-saved registers on the caller's stack, leaves the stack pointer in `from`, and continues `to` where
-// it left off. One .S file per CPU; on x86-64 it leaves by `jmp`, not `ret`, because a `ret` would always be
-// mispredicted (7-8 ns against 2.1-2.5), and every instruction carries CFI, so a signal at any point of it unwinds.
+// it left off. One .S file per CPU, where every instruction carries CFI, so a signal at any point of it unwinds, and calls and
+// returns stay in balance, so that the processor predicts the returns behind a switch: switches that shall be fast into each
+// other must be left by the same call (a function of the caller's, not inlined into several).
 //
 // Not switched, deliberately: mxcsr and the x87 control word (a fiber must not park with a changed floating-point
 // mode), the signal mask, errno and the C++ exception state (the scheduler carries the last two, park.h).
@@ -32,11 +33,14 @@ struct SwitchTarget {
 };
 
 // Prepares `target`, new or dead, to start `entry` on an unused stack at its first switch. `entry` receives the pointer
-// that SwitchTo was given, and must never return: it ends by switching away for good. An exception that leaves `entry`
-// finds no handler (the root frame has no unwind information beyond it) and std::terminate runs with the throwing
-// frames intact. The two highest words of the stack stay unused and zero: no pointer to one stack equals a bound of its
-// neighbour.
-using EntryFunction = void (*)(void* argument);
+// that SwitchTo was given, and returns what SwitchForGood gave it. An exception that leaves `entry` finds no handler (the root
+// frame has no unwind information beyond it) and std::terminate runs with the throwing frames intact. The two highest words of
+// the stack stay unused and zero: no pointer to one stack equals a bound of its neighbour.
+struct [[nodiscard]] LastSwitch {
+  void* to_sp;
+  void* argument;
+};
+using EntryFunction = LastSwitch (*)(void* argument);
 void PrepareTarget(SwitchTarget& target, StackBounds stack, EntryFunction entry);
 
 // Must be called once on a thread for the target that stands for the thread's own stack, before the first switch away.
@@ -47,8 +51,8 @@ void AdoptThreadStack(SwitchTarget& target);
 void* SwitchTo(SwitchTarget& from, SwitchTarget& to, StackBounds to_stack, void* argument);
 
 // As SwitchTo, but `from` will never be switched to again: its stack may be used for another fiber as soon as the code
-// in `to` runs.
-[[noreturn]] void SwitchToForGood(SwitchTarget& from, SwitchTarget& to, StackBounds to_stack, void* argument);
+// in `to` runs. The last thing that `entry` does is to return the result (under a sanitizer the switch happens in here).
+LastSwitch SwitchForGood(SwitchTarget& from, SwitchTarget& to, StackBounds to_stack, void* argument);
 
 // Must be the first thing that `entry` does.
 void FinishFirstSwitch(SwitchTarget& self);
@@ -62,7 +66,7 @@ void ReleaseTarget(SwitchTarget& target);
 
 namespace internal {
 // Pushes a SavedFrame, stores the stack pointer in *save_sp, loads to_sp, and returns `argument` from the SavedFrame
-// there. Leaves by `jmp`.
+// there.
 extern "C" void* fiberscope_switch_context(void** save_sp, void* to_sp, void* argument);
 }  // namespace internal
 
@@ -74,11 +78,13 @@ inline void* SwitchTo(SwitchTarget& from, SwitchTarget& to, StackBounds to_stack
   return received;
 }
 
-inline void SwitchToForGood(SwitchTarget& from, SwitchTarget& to, StackBounds to_stack, void* argument) {
+[[gnu::always_inline]] inline LastSwitch SwitchForGood(SwitchTarget& from, SwitchTarget& to, StackBounds to_stack,
+                                                      void* argument) {
   void* const to_sp = to.saved_sp;
   from.sanitizer.StartLastSwitch(to.sanitizer, to_stack);
-  internal::fiberscope_switch_context(&from.saved_sp, to_sp, argument);
-  __builtin_unreachable();
+  // No instrumented function may return on this stack any more.
+  if constexpr (SanitizerFiber::kWatches) internal::fiberscope_switch_context(&from.saved_sp, to_sp, argument);
+  return {to_sp, argument};
 }
 
 inline void AdoptThreadStack(SwitchTarget& target) { target.sanitizer.AdoptThread(); }

@@ -4,8 +4,7 @@
 // loading the other stack pointer needs none because both stacks have a SavedFrame at that point. From there on x30 is
 // restored first: the return address of the new stack is then in the frame and in the register, and both rules are true.
 //
-// Leaves by `br`, not `ret`, for the return stack's sake, as on x86-64. Nothing in this file is marked for branch target
-// identification, so a binary with it is not either: `br` to the instruction after a `bl` would need a landing pad.
+// Calls and returns are kept in balance for the return stack's sake, as described for x86-64.
 
 #include "runtime/stack/saved_frame_aarch64.h"
 
@@ -47,7 +46,7 @@ fiberscope_switch_context:
         str     x9, [x0]
         mov     sp, x1
         mov     x0, x2
-
+.Lcontinue:
         RESTORE(x29, x30, FIBERSCOPE_FRAME_X29)
         RESTORE(x27, x28, FIBERSCOPE_FRAME_X27)
         RESTORE(x25, x26, FIBERSCOPE_FRAME_X25)
@@ -60,12 +59,17 @@ fiberscope_switch_context:
         RESTORE(d8, d9, FIBERSCOPE_FRAME_D8)
         add     sp, sp, FIBERSCOPE_FRAME_BYTES
         .cfi_def_cfa_offset 0
-        br      x30
+        adr     x9, .Lnew_fiber
+        cmp     x9, x30
+        b.eq    .Lnew_fiber
+        ret
         .cfi_endproc
         .size   fiberscope_switch_context, . - fiberscope_switch_context
 
 // The outermost frame of every fiber. AtRoot() puts the entry function into x19; x0 is the first switch's argument.
 // Its return address is undefined: here every unwinder stops, and an exception that gets this far has found no handler.
+// The entry function returns where to go on (LastSwitch: x0, x1). From then on the stack is the other one.
+//
 // Saved frames continue FIBERSCOPE_ROOT_OFFSET bytes in, behind the nop: an unwinder takes that for a return address and
 // looks up the instruction before it, which must still belong to this function.
         .globl  fiberscope_fiber_entry
@@ -75,11 +79,35 @@ fiberscope_fiber_entry:
         .cfi_startproc
         .cfi_undefined x30
         nop
+.Lnew_fiber:
         .if     . - fiberscope_fiber_entry - FIBERSCOPE_ROOT_OFFSET
         .error  "FIBERSCOPE_ROOT_OFFSET is not where the nop ends"
         .endif
         blr     x19
-        brk     #1
+        mov     sp, x0
+        .cfi_def_cfa sp, FIBERSCOPE_FRAME_BYTES
+        CFI_SAVED(x29, FIBERSCOPE_FRAME_X29)
+        CFI_SAVED(x30, FIBERSCOPE_FRAME_X29 + 8)
+        CFI_SAVED(x27, FIBERSCOPE_FRAME_X27)
+        CFI_SAVED(x28, FIBERSCOPE_FRAME_X27 + 8)
+        CFI_SAVED(x25, FIBERSCOPE_FRAME_X25)
+        CFI_SAVED(x26, FIBERSCOPE_FRAME_X25 + 8)
+        CFI_SAVED(x23, FIBERSCOPE_FRAME_X23)
+        CFI_SAVED(x24, FIBERSCOPE_FRAME_X23 + 8)
+        CFI_SAVED(x21, FIBERSCOPE_FRAME_X21)
+        CFI_SAVED(x22, FIBERSCOPE_FRAME_X21 + 8)
+        CFI_SAVED(x19, FIBERSCOPE_FRAME_X19)
+        CFI_SAVED(x20, FIBERSCOPE_FRAME_X19 + 8)
+        CFI_SAVED(d14, FIBERSCOPE_FRAME_D14)
+        CFI_SAVED(d15, FIBERSCOPE_FRAME_D14 + 8)
+        CFI_SAVED(d12, FIBERSCOPE_FRAME_D12)
+        CFI_SAVED(d13, FIBERSCOPE_FRAME_D12 + 8)
+        CFI_SAVED(d10, FIBERSCOPE_FRAME_D10)
+        CFI_SAVED(d11, FIBERSCOPE_FRAME_D10 + 8)
+        CFI_SAVED(d8, FIBERSCOPE_FRAME_D8)
+        CFI_SAVED(d9, FIBERSCOPE_FRAME_D8 + 8)
+        mov     x0, x1
+        b       .Lcontinue
         .cfi_endproc
         .size   fiberscope_fiber_entry, . - fiberscope_fiber_entry
 

@@ -42,6 +42,8 @@ namespace fiberscope {
 
 class SanitizerFiber {
  public:
+  static constexpr bool kWatches = true;
+
   // The target will start at the top of `stack`. Frames of the last user may have left their red zones there.
   void Prepare(StackBounds stack) {
     __asan_unpoison_memory_region(reinterpret_cast<void*>(stack.low), stack.size());
@@ -72,6 +74,8 @@ class SanitizerFiber {
 
 class SanitizerFiber {
  public:
+  static constexpr bool kWatches = true;
+
   void Prepare(StackBounds) {
     Release();  // a used context is not used again: its shadow call stack still holds the dead fiber's frames
     owned_ = context_ = __tsan_create_fiber(0);
@@ -101,6 +105,8 @@ class SanitizerFiber {
 
 class SanitizerFiber {
  public:
+  static constexpr bool kWatches = false;
+
   void Prepare(StackBounds) {}
   void AdoptThread() {}
   void StartSwitch(SanitizerFiber&, StackBounds) {}

@@ -1,6 +1,5 @@
-// Protects the decision for a switch of our own (runtime/stack/context_switch.h): 2.1-2.5 ns between two hot stacks,
-// against 5.5 for Boost's and 7-8 for one that leaves by `ret`; and for slabs of stacks: making one ready in a batch is
-// to cost under half a microsecond.
+// Protects the decision for a switch of our own (runtime/stack/context_switch.h) and what it costs to begin and end a fiber; and
+// for slabs of stacks: making one ready in a batch is to cost under half a microsecond.
 //
 //   bazel run //tests/bench:switch_bench
 #include <cstdint>
@@ -29,12 +28,12 @@ struct Partner {
 };
 
 // Switches back until it is given null.
-void Echo(void* argument) {
+LastSwitch Echo(void* argument) {
   Partner& partner = *static_cast<Partner*>(argument);
   FinishFirstSwitch(partner.fiber);
   while (SwitchTo(partner.fiber, partner.thread, partner.thread_stack, nullptr) != nullptr) {
   }
-  SwitchToForGood(partner.fiber, partner.thread, partner.thread_stack, nullptr);
+  return SwitchForGood(partner.fiber, partner.thread, partner.thread_stack, nullptr);
 }
 
 // One thread and one fiber: two switches an iteration.
@@ -69,10 +68,10 @@ void BM_Switch_RoundRobin(benchmark::State& state) {
 }
 BENCHMARK(BM_Switch_RoundRobin)->ArgName("fibers")->Arg(100)->Arg(1000)->Arg(10000);
 
-void EndAtOnce(void* argument) {
+LastSwitch EndAtOnce(void* argument) {
   Partner& partner = *static_cast<Partner*>(argument);
   FinishFirstSwitch(partner.fiber);
-  SwitchToForGood(partner.fiber, partner.thread, partner.thread_stack, nullptr);
+  return SwitchForGood(partner.fiber, partner.thread, partner.thread_stack, nullptr);
 }
 
 // The machine's share of a fiber's life: prepare, first switch, last switch, on a warm stack.

@@ -22,7 +22,7 @@ namespace {
 
 extern "C" void fiberscope_fiber_entry();
 
-bool IsRoot(uintptr_t pc) { return pc - reinterpret_cast<uintptr_t>(&fiberscope_fiber_entry) <= 16; }
+bool IsRoot(uintptr_t pc) { return pc - reinterpret_cast<uintptr_t>(&fiberscope_fiber_entry) <= 32; }
 
 // The caller's stack as libgcc sees it.
 std::vector<uintptr_t> CurrentFrames() {
@@ -67,7 +67,7 @@ class Ring {
     Place self;
   };
 
-  static void Enter(void* argument) {
+  static LastSwitch Enter(void* argument) {
     const Place place = *static_cast<Place*>(argument);
     Ring& ring = *place.ring;
     Member& self = ring.members_[place.number];
@@ -80,7 +80,7 @@ class Ring {
       void* const received = SwitchTo(self.target, next.target, next.stack, &next.self);
       EXPECT_EQ(received, &self.self);
     }
-    SwitchToForGood(self.target, ring.thread_, ring.thread_stack_, nullptr);
+    return SwitchForGood(self.target, ring.thread_, ring.thread_stack_, nullptr);
   }
 
   SwitchTarget thread_;
@@ -143,7 +143,7 @@ TEST(ContextSwitchTest, TwoHighestWordsOfAStackStayUnusedAndZero) {
 TEST(ContextSwitchDeathTest, StackTooSmallForItsFirstFrameIsRefused) {
   SwitchTarget target;
   const uintptr_t high = NewStack().high;
-  EXPECT_DEATH(PrepareTarget(target, {.low = high - 64, .high = high}, [](void*) {}),
+  EXPECT_DEATH(PrepareTarget(target, {.low = high - 64, .high = high}, [](void*) { return LastSwitch{}; }),
                "a stack of 64 bytes is too small");
 }
 

@@ -58,7 +58,7 @@ TEST(SanitizerFiberTest, DeadFibersDoNotUseUpContexts) {
 TEST(SanitizerFiberTest, PreparingADeadTargetReplacesItsContext) {
   SwitchTarget target;
   const StackBounds stack = NewStack();
-  for (int i = 0; i < 10'000; ++i) PrepareTarget(target, stack, [](void*) {});
+  for (int i = 0; i < 10'000; ++i) PrepareTarget(target, stack, [](void*) { return LastSwitch{}; });
   ReleaseTarget(target);
   ReleaseTarget(target);
 }

@@ -43,11 +43,12 @@ struct Sides {
 };
 Sides g_sides;
 
-void BareFiber(void*) {
-  while (true) {
+LastSwitch BareFiber(void*) {
+  while (!g_sides.fiber_should_end) {
     fiberscope_test_switch_with_registers(&g_sides.fiber_sp, g_sides.thread_sp, kFiberValues.data(),
                                           g_sides.fiber_saw.data());
   }
+  return {g_sides.thread_sp, nullptr};
 }
 
 void StartBareFiber() {
@@ -67,6 +68,19 @@ TEST(PreservedRegistersTest, AllSixSurviveOnBothSides) {
     EXPECT_EQ(seen, kThreadValues);
     // The fiber has seen its own from its second turn on.
     EXPECT_EQ(g_sides.fiber_saw, round > 0 ? kFiberValues : Values{});
+  }
+}
+
+TEST(PreservedRegistersTest, AllSixAreRestoredByTheLastSwitch) {
+  StartBareFiber();
+  Values seen{};
+  for (const bool last : {false, true}) {
+    g_sides.fiber_should_end = last;
+    seen = {};
+    const void* const argument =
+        fiberscope_test_switch_with_registers(&g_sides.thread_sp, g_sides.fiber_sp, kThreadValues.data(), seen.data());
+    EXPECT_EQ(argument == nullptr, last);
+    EXPECT_EQ(seen, kThreadValues);
   }
 }
 
@@ -123,8 +137,8 @@ void OnTrap(int, siginfo_t*, void* raw) {
   context->uc_mcontext.gregs[REG_EFL] |= kTrapFlag;
   const uintptr_t pc = static_cast<uintptr_t>(context->uc_mcontext.gregs[REG_RIP]);
   const uintptr_t sp = static_cast<uintptr_t>(context->uc_mcontext.gregs[REG_RSP]);
-  // The two functions of the assembly, 48 bytes together.
-  if (pc - reinterpret_cast<uintptr_t>(&internal::fiberscope_switch_context) >= 48) return;
+  // The two functions of the assembly, one behind the other.
+  if (pc - reinterpret_cast<uintptr_t>(&internal::fiberscope_switch_context) >= 96) return;
   if (g_step_count == g_steps.size()) return;
   Step& step = g_steps[g_step_count++];
   step.pc = pc;
@@ -139,6 +153,7 @@ void OnTrap(int, siginfo_t*, void* raw) {
   g_stepping = true;
   raise(SIGTRAP);  // the handler sets the flag in the context it returns to
   for (int round = 0; round < rounds; ++round) {
+    g_sides.fiber_should_end = round + 1 == rounds;
     fiberscope_test_switch_with_registers(&g_sides.thread_sp, g_sides.fiber_sp, kThreadValues.data(), seen.data());
   }
   g_stepping = false;
@@ -156,7 +171,7 @@ TEST(SwitchUnwindTest, EveryInstructionOfTheSwitchUnwindsToTheRootWithItsCallers
   StartBareFiber();
   g_step_count = 0;
 
-  StepThroughSwitches(2);
+  StepThroughSwitches(3);
   asm volatile("");  // no tail call: StepThroughSwitches records where it returns to
 
   sigaction(SIGTRAP, &old_action, nullptr);
@@ -171,11 +186,14 @@ TEST(SwitchUnwindTest, EveryInstructionOfTheSwitchUnwindsToTheRootWithItsCallers
     ASSERT_FALSE(pcs.empty());
     if (step.pc >= entry) {
       in_trampoline.insert(step.pc);
-      EXPECT_TRUE(step.on_fiber);
-      EXPECT_EQ(pcs.size(), 1u);
-      continue;
+      // When the fiber has ended, its last instructions are on the thread's stack.
+      if (step.on_fiber) {
+        EXPECT_EQ(pcs.size(), 1u);
+        continue;
+      }
+    } else {
+      in_switch.insert(step.pc);
     }
-    in_switch.insert(step.pc);
     if (!step.on_fiber) {
       EXPECT_NE(std::find(pcs.begin(), pcs.end(), g_sides.thread_caller), pcs.end());
       EXPECT_EQ(step.caller_registers, kThreadValues);
@@ -190,9 +208,10 @@ TEST(SwitchUnwindTest, EveryInstructionOfTheSwitchUnwindsToTheRootWithItsCallers
       EXPECT_EQ(step.caller_registers[1], 0u) << "rbp at the root";
     }
   }
-  // 6 pushes, 3 moves, 7 pops and the jump; then the trampoline's move and call.
-  EXPECT_EQ(in_switch.size(), 17u);
-  EXPECT_EQ(in_trampoline.size(), 2u);
+  // 6 pushes, 3 moves, 6 pops, the test for a new fiber (3) and the return, or the two instructions that start one; then the
+  // trampoline's move and call, and when the fiber has ended two moves and a jump.
+  EXPECT_EQ(in_switch.size(), 21u);
+  EXPECT_EQ(in_trampoline.size(), 5u);
 }
 
 #endif

@@ -34,12 +34,12 @@ void* TestFiber::Resume(void* argument) {
 
 void* TestFiber::Yield(void* result) { return SwitchTo(target_, *resumer_, resumer_stack_, result); }
 
-void TestFiber::Enter(void* self) {
+LastSwitch TestFiber::Enter(void* self) {
   TestFiber& fiber = *static_cast<TestFiber*>(self);
   FinishFirstSwitch(fiber.target_);
   fiber.body_(fiber);
   fiber.finished_ = true;
-  SwitchToForGood(fiber.target_, *fiber.resumer_, fiber.resumer_stack_, nullptr);
+  return SwitchForGood(fiber.target_, *fiber.resumer_, fiber.resumer_stack_, nullptr);
 }
 
 }  // namespace fiberscope

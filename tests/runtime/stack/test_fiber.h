@@ -39,7 +39,7 @@ class TestFiber {
   const SavedFrame& frame() const { return *static_cast<const SavedFrame*>(target_.saved_sp); }
 
  private:
-  static void Enter(void* self);
+  static LastSwitch Enter(void* self);
 
   const StackBounds stack_;
   const Body body_;
