@@ -67,6 +67,7 @@ struct alignas(64) ControlBlock {
   SwitchTarget context;
   AtomicStateWord state;
   ControlBlock* next = nullptr;            // link of the one list the block is in: inject queue, free list ...
+  ControlBlock* prev = nullptr;            // the same, for the inject queue
   void* caught_exceptions = nullptr;       // while not running: the fiber's ExceptionState
   unsigned int uncaught_exceptions = 0;    // the same
   std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // wait

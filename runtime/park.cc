@@ -81,11 +81,6 @@ bool UnlockCommit(ControlBlock&, void* lock) {
 
 }  // namespace
 
-ControlBlock* CurrentFiber() {
-  Worker* const worker = Worker::Current();
-  return worker == nullptr ? nullptr : worker->current();
-}
-
 bool Park(const ParkInfo& info, ParkCommit commit, void* argument) {
   Worker& worker = CurrentWorkerOnFiber();
   SchedulerCore& core = worker.core();

@@ -43,6 +43,7 @@
 
 #include "runtime/base/futex_lock.h"
 #include "runtime/control_block.h"
+#include "runtime/current_fiber.h"
 #include "runtime/wait_cancelled.h"
 #include "runtime/wait_object.h"
 #include "runtime/wait_reason.h"
@@ -76,9 +77,6 @@ enum Cancellation : uint8_t {
   kCancellable = 1,    // written by the fiber itself, or before it is spawned
   kCancelPending = 2,  // written by whoever cancels
 };
-
-// The fiber that is running; null on a plain thread and on a worker's own stack.
-ControlBlock* CurrentFiber();
 
 // Runs on another stack, after `self` was published as waiting. Must not park, and must not throw.
 using ParkCommit = bool (*)(ControlBlock& self, void* argument);

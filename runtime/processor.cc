@@ -11,7 +11,7 @@ void Processor::PushBackOverflowing(ControlBlock& fiber) {
     if (first == nullptr) continue;  // thieves made room
     uint32_t count = 1;
     for (ControlBlock* at = first; at != last; at = at->next) ++count;
-    inject_.PushChain(*first, *last, count);
+    inject_.PushOverflow(*first, *last, count);
     Increment(counters_.overflows);
   } while (!run_queue_.Push(fiber));
 }

@@ -54,8 +54,12 @@ class Processor : public IdleNode {
   // To run next: before the queue, because what a fiber just made runnable usually waits for its data, which is warm.
   // The one that was next before goes to the back.
   void PushNext(ControlBlock& fiber) {
-    ControlBlock* const before = run_next_.exchange(&fiber, std::memory_order_acq_rel);
-    if (before != nullptr) PushBack(*before);
+    // Only the owner fills the slot, so when it is empty it stays so, and a store will do.
+    if (run_next_.load(std::memory_order_relaxed) == nullptr) {
+      run_next_.store(&fiber, std::memory_order_release);
+    } else if (ControlBlock* const before = run_next_.exchange(&fiber, std::memory_order_acq_rel)) {
+      PushBack(*before);
+    }
   }
 
   // What to run next; null when there is nothing here. After kNextStreak picks in a row from the run-next slot the queue
@@ -130,7 +134,7 @@ class Processor : public IdleNode {
 
   const uint32_t index_;
   InjectQueue& inject_;
-  // Exchanged, never just stored, when thieves may look.
+  // Emptied by exchange only: thieves do so too.
   std::atomic<ControlBlock*> run_next_{nullptr};
   uint32_t next_streak_ = 0;
   RunQueue run_queue_;

@@ -31,7 +31,10 @@ uint64_t NextId() {
 
 void EndFiber(ControlBlock& self) {
   if (self.context_binding != nullptr) UnbindEndingFiber(self);
-  { const Labels dropped = Labels::Adopt(self.labels.exchange(nullptr, std::memory_order_relaxed)); }
+  if (LabelsRep* const labels = self.labels.load(std::memory_order_relaxed); labels != nullptr) {
+    self.labels.store(nullptr, std::memory_order_relaxed);
+    const Labels dropped = Labels::Adopt(labels);
+  }
   ReleaseSelectNodes(self.wait);
   // Everything the fiber did happens before its joiners go on: they take the lock after us or are woken by us.
   self.join_lock.lock();

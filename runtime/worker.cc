@@ -22,15 +22,16 @@ namespace {
 // even when the processor's own fibers never run out. A prime, as in Go, so that it does not beat with regular patterns.
 constexpr uint32_t kLoopEvery = 61;
 
-// A busy worker looks at the reactor this often: an epoll_wait costs ~0.5 us, so 1 % of its time.
-constexpr int64_t kPollIntervalNs = 50'000;
+// A busy worker spends up to 1 % of its time on looking at the reactor: a look that finds nothing is an epoll_wait, 0.5 us on
+// bare metal and several in some virtual machines. It looks at least every millisecond.
+constexpr int64_t kPollIntervals = 100;
+constexpr int64_t kShortestPollIntervalNs = 50'000;
+constexpr int64_t kLongestPollIntervalNs = 1'000'000;
 
 // Rounds over all victims before a spinner gives up; in the last one it takes the run-next slots too.
 constexpr int kStealRounds = 4;
 
-constinit thread_local Worker* t_worker = nullptr;
-
-// Not inlined for the same reason as Worker::Current(): see park.h on what the compiler may cache.
+// Not inlined for the reason that current_fiber.h gives.
 __attribute__((noinline, noipa)) ExceptionState* ThreadExceptionState() {
   return reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
 }
@@ -38,10 +39,16 @@ __attribute__((noinline, noipa)) int* ThreadErrno() { return &errno; }
 
 }  // namespace
 
-Worker* Worker::Current() { return t_worker; }
+// Named for the assembly in current_fiber.h.
+extern thread_local RunningFiber* t_running asm("fiberscope_running_fiber");
+__attribute__((tls_model("initial-exec"))) constinit thread_local RunningFiber* t_running = nullptr;
+
+#if !defined(__x86_64__)
+RunningFiber* CurrentRunningFiber() { return t_running; }
+#endif
 
 void Worker::Attach() {
-  t_worker = this;
+  t_running = this;
   thread_id_.store(static_cast<int>(syscall(SYS_gettid)), std::memory_order_relaxed);
   own_stack_ = ThreadStackBounds();
   exceptions_ = ThreadExceptionState();
@@ -50,7 +57,7 @@ void Worker::Attach() {
   PrepareThreadForFatalReports();
 }
 
-void Worker::Detach() { t_worker = nullptr; }
+void Worker::Detach() { t_running = nullptr; }
 
 void Worker::Adopt(Processor& processor) {
   processor_ = &processor;
@@ -165,7 +172,7 @@ void Worker::FinishDeparture() {
 
 inline void Worker::Load(ControlBlock& next) {
   next.state.Resume();
-  current_.store(&next, std::memory_order_release);  // the monitor follows the pointer: current_for_others()
+  fiber.store(&next, std::memory_order_release);  // the monitor follows the pointer: current_for_others()
   exceptions_->caught_exceptions = next.caught_exceptions;
   exceptions_->uncaught_exceptions = next.uncaught_exceptions;
   const bool measure = slice_clock_.Next();
@@ -177,7 +184,7 @@ void Worker::SwitchTo(ControlBlock& next) {
   const ExceptionState own = *exceptions_;  // of the thread that stops the scheduler, perhaps within a catch block
   Load(next);
   fiberscope::SwitchTo(own_context_, next.context, next.stack(), this);
-  // Back on our own stack and, as always, our own thread. current_ was cleared by the fiber that left.
+  // Back on our own stack and, as always, our own thread. `fiber` was cleared by the fiber that left.
   *exceptions_ = own;
   FinishDeparture();
 }
@@ -197,7 +204,7 @@ __attribute__((always_inline)) inline void Worker::SwitchAway(Worker& worker, co
     target = &next->context;
     stack = next->stack();
   } else {
-    worker.current_.store(nullptr, std::memory_order_relaxed);
+    worker.fiber.store(nullptr, std::memory_order_relaxed);
   }
   // One call for both: where a fiber was left to must not tell one stack trace from another.
   void* const argument = fiberscope::SwitchTo(self.context, *target, stack, &worker);
@@ -247,7 +254,7 @@ LastSwitch Worker::Exit(Worker& worker) {
     worker.Load(*next);
     return SwitchForGood(self.context, next->context, next->stack(), &worker);
   }
-  worker.current_.store(nullptr, std::memory_order_relaxed);
+  worker.fiber.store(nullptr, std::memory_order_relaxed);
   return SwitchForGood(self.context, worker.own_context_, worker.own_stack_, &worker);
 }
 
@@ -354,7 +361,7 @@ ControlBlock* Worker::Search() {
     if (processor_ == nullptr && !AcquireProcessor()) continue;
     const int64_t now_ns = MonotonicNowNs();
     RunTimers(now_ns);
-    if (now_ns - last_poll_ns_ >= kPollIntervalNs) PollReactor(now_ns);
+    if (now_ns - last_poll_ns_ >= poll_interval_ns_) PollReactor(now_ns);
     const bool loop_turn = turns_ >= kLoopEvery;
     // Only then: a fiber that yields alone comes here each time, and its turns must add up.
     if (loop_turn) turns_ = 0;
@@ -363,9 +370,9 @@ ControlBlock* Worker::Search() {
       processor_ = nullptr;
       continue;
     }
-    ControlBlock* fiber = loop_turn ? TakeInjected() : nullptr;
+    ControlBlock* fiber = loop_turn ? TakeInjected(/*oldest=*/true) : nullptr;
     if (fiber == nullptr) fiber = processor_->Pop();
-    if (fiber == nullptr) fiber = TakeInjected();
+    if (fiber == nullptr) fiber = TakeInjected(/*oldest=*/false);
     if (fiber == nullptr) {
       PollReactor(now_ns);
       fiber = processor_->Pop();
@@ -431,12 +438,12 @@ void Worker::DeliverCollected() {
   core_.idle().WakeOne();
 }
 
-ControlBlock* Worker::TakeInjected() {
+ControlBlock* Worker::TakeInjected(bool oldest) {
   InjectQueue& inject = core_.inject();
   if (inject.empty()) return nullptr;
   // A fair share, so that one worker does not take what others were woken for.
-  const uint32_t share = inject.size() / core_.processor_count() + 1;
-  ControlBlock* const first = inject.PopChain(std::min(share, 128u));
+  const uint32_t share = std::min(inject.size() / core_.processor_count() + 1, 128u);
+  ControlBlock* const first = oldest ? inject.PopOldest(share) : inject.PopChain(share);
   if (first == nullptr) return nullptr;
   for (ControlBlock* at = std::exchange(first->next, nullptr); at != nullptr;) {
     processor_->PushBack(*std::exchange(at, at->next));
@@ -472,7 +479,7 @@ ControlBlock* Worker::Steal() {
         return fiber;
       }
     }
-    if (!core_.inject().empty()) return TakeInjected();
+    if (!core_.inject().empty()) return TakeInjected(/*oldest=*/false);
   }
   // Processors whose workers compute without end have nobody else to look after their timers.
   return RunTimers(MonotonicNowNs()) ? processor_->Pop() : nullptr;
@@ -497,7 +504,9 @@ void Worker::PollReactor(int64_t now_ns) {
   last_poll_ns_ = now_ns;
   if (!core_.TryOwnReactor()) return;
   Processor::Increment(processor_->counters().polls);
-  core_.reactor().poll();
+  if (core_.reactor().poll() == 0) {
+    poll_interval_ns_ = std::clamp((MonotonicNowNs() - now_ns) * kPollIntervals, kShortestPollIntervalNs, kLongestPollIntervalNs);
+  }
   core_.DisownReactor();
   // A worker that went to sleep meanwhile took a futex because of us; it belongs in the reactor.
   if (core_.processor_count() > 1) core_.idle().WakeOne();

@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "runtime/control_block.h"
+#include "runtime/current_fiber.h"
 #include "runtime/idle_workers.h"
 #include "runtime/park.h"
 #include "runtime/processor.h"
@@ -28,7 +29,7 @@ namespace fiberscope::internal {
 
 class SchedulerCore;
 
-class Worker {
+class Worker : public RunningFiber {
  public:
   Worker(SchedulerCore& core, uint32_t number) : core_(core), slice_clock_(number * 2654435761u) {}
   Worker(const Worker&) = delete;
@@ -43,14 +44,13 @@ class Worker {
   void Adopt(Processor& processor);
   void RunOne(ControlBlock& fiber);
 
-  // The worker of the calling thread; null on other threads. Not inlined, and not to be cached across a switch: the
-  // compiler may keep the address of a thread_local in a register, and the code may come back on another thread.
-  __attribute__((noinline, noipa)) static Worker* Current();
+  // The worker of the calling thread; null on other threads. Not to be kept across a switch.
+  static Worker* Current() { return static_cast<Worker*>(CurrentRunningFiber()); }
 
   // The fiber that runs. Anyone may ask.
-  ControlBlock* current() const { return current_.load(std::memory_order_relaxed); }
+  ControlBlock* current() const { return fiber.load(std::memory_order_relaxed); }
   // For other threads. Acquire pairs with the release in Load(): the block may be new. It may be another fiber's by now.
-  ControlBlock* current_for_others() const { return current_.load(std::memory_order_acquire); }
+  ControlBlock* current_for_others() const { return fiber.load(std::memory_order_acquire); }
   // 0 until it runs. Anyone may ask.
   int thread_id() const { return thread_id_.load(std::memory_order_relaxed); }
 
@@ -112,7 +112,7 @@ class Worker {
   void HandOver(ControlBlock& fiber);
   bool AcquireProcessor();
   Processor& GiveUpProcessor();
-  ControlBlock* TakeInjected();
+  ControlBlock* TakeInjected(bool oldest);
   ControlBlock* Steal();
   bool RunTimers(int64_t now_ns);
   void PollReactor(int64_t now_ns);
@@ -122,7 +122,6 @@ class Worker {
 
   SchedulerCore& core_;
   Processor* processor_ = nullptr;
-  std::atomic<ControlBlock*> current_{nullptr};  // one writer
   SwitchTarget own_context_;
   StackBounds own_stack_;
   // This thread's, taken once on this thread: the fiber's code must not, see park.h.
@@ -141,6 +140,7 @@ class Worker {
   BlockingTicket blocking_ticket_;
 
   int64_t last_poll_ns_ = 0;
+  int64_t poll_interval_ns_ = 0;
   uint32_t steal_start_ = 0;
   ControlBlock* collected_ = nullptr;  // chain through ControlBlock::next, newest first
   std::atomic<int> thread_id_{0};

@@ -23,7 +23,10 @@ namespace {
 // Linux 6.13; Debian 12's headers are of 6.1.
 constexpr int kMadvGuardInstall = 102;
 
-size_t PageBytes() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
+size_t PageBytes() {
+  static const size_t bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return bytes;
+}
 
 // Reads a file to its end, piece by piece. False when it cannot be read.
 template <typename Visit>

@@ -39,7 +39,10 @@ void NameMapping(void* memory, size_t bytes) {
   prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, memory, bytes, "fiberscope stacks");
 }
 
-size_t PageBytes() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
+size_t PageBytes() {
+  static const size_t bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return bytes;
+}
 
 // Not instrumented: a stack that overflows into these bytes races with us, and is what we look for.
 __attribute__((no_sanitize("address", "thread"))) bool IsZero(uintptr_t address, size_t bytes) {

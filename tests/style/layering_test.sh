@@ -28,12 +28,17 @@ pprof                           | server/ boost/beast
 '
 system='^((sys|linux|net|netinet|arpa|asm)/)?[a-z0-9_]+(\.h)?$'
 
+include_name='[<"]([^>"]+)[>"]'
+
+# Sets `row`. No subshells here and below: there is a line for each #include of the tree.
 row_for() {  # TABLE FOLDER
   local folders includes
+  row=
   while IFS='|' read -r folders includes; do
     folders=${folders// /}
-    [[ -n $folders && ($2 == "$folders" || $2 == "$folders"/*) ]] && { echo "$includes"; return; }
+    [[ -n $folders && ($2 == "$folders" || $2 == "$folders"/*) ]] && { row=$includes; return; }
   done <<<"$1"
+  return 0
 }
 
 allowed() {  # PATTERNS INCLUDE
@@ -45,12 +50,15 @@ allowed() {  # PATTERNS INCLUDE
 broken=0
 lines=0
 while IFS=: read -r file number text; do
-  include=$(sed -E 's/^ *# *include *[<"]([^>"]+)[>"].*/\1/' <<<"$text")
-  folder=$(dirname "$file")
-  row=$(row_for "$table" "$folder")
+  [[ $text =~ $include_name ]]
+  include=${BASH_REMATCH[1]}
+  folder=${file%/*}
   lines=$((lines + 1))
+  row_for "$forbidden" "$folder"
+  not_allowed=$row
+  row_for "$table" "$folder"
   if [[ $include =~ $system && ! $include =~ ^(zlib|backtrace)\.h$ ]] || allowed "$row" "$include"; then
-    allowed "$(row_for "$forbidden" "$folder")" "$include" || continue
+    allowed "$not_allowed" "$include" || continue
   fi
   echo "$file:$number includes $include; files in ${folder%/} may include:$row"
   broken=$((broken + 1))

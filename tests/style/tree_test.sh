@@ -18,14 +18,18 @@ mapfile -t sources < <(find "${rooms[@]}" \( -name '*.cc' -o -name '*.h' -o -nam
 ((${#sources[@]} > 100)) || { echo "only ${#sources[@]} sources were found: is this the source tree? $PWD"; exit 1; }
 
 unnamed_files() {
-  local file folder name stem
+  local file folder name stem pattern
+  local -A build  # text of the BUILD files
   for file in "${sources[@]}"; do
-    folder=$(dirname "$file")
-    while [[ $folder != . && ! -f $folder/BUILD.bazel ]]; do folder=$(dirname "$folder"); done
+    folder=${file%/*}
+    while [[ $folder == */* && ! -f $folder/BUILD.bazel ]]; do folder=${folder%/*}; done
+    [[ -v build[$folder] ]] || build[$folder]=$(<"$folder/BUILD.bazel")
     name=${file#"$folder"/}
-    stem=$(basename "${name%.*}")
+    stem=${name##*/}
+    stem=${stem%.*}
     # By name, or by the stem in a list that a comprehension turns into file names.
-    grep -qE "\"(${name//./\\.}|$stem|${stem%_test})\"|glob\(" "$folder/BUILD.bazel" || echo "$file"
+    pattern="\"(${name//./\\.}|$stem|${stem%_test})\"|glob\\("
+    [[ ${build[$folder]} =~ $pattern ]] || echo "$file"
   done
 }
 forbid "A file that no BUILD.bazel names: add it to one or delete it." unnamed_files
@@ -34,7 +38,8 @@ odd_guards() {
   local file guard
   for file in "${sources[@]}"; do
     [[ $file == *.h ]] || continue
-    guard=FIBERSCOPE_$(tr 'a-z./-' 'A-Z___' <<<"$file")_
+    guard=${file//[.\/-]/_}
+    guard=FIBERSCOPE_${guard^^}_
     grep -qx "#define $guard" "$file" || echo "$file: want $guard"
   done
 }
