@@ -26,6 +26,10 @@ void WarnOfMissingGuards() {
       stderr);
 }
 
+// Stacks are a power of two apart, so their tops, which is what a fiber touches, would all compete for the same few sets of the
+// caches. Each begins up to 15 cache lines further down than its neighbour; all of it still lies in the first page.
+size_t StackColour(uint32_t slot) { return slot % 16 * 64; }
+
 }  // namespace
 
 FiberPool& FiberPool::Instance() {
@@ -95,8 +99,8 @@ absl::Status FiberPool::AddSlab(StackClass stack_class, SharedList& list) {
     block->stack_class = stack_class;
     block->stack_slot = *first_slot + i;
     const StackBounds stack = stacks.Bounds(block->stack_slot);
-    block->stack_high = stack.high;
-    block->stack_bytes = static_cast<uint32_t>(stack.size());
+    block->stack_high = stack.high - StackColour(block->stack_slot);
+    block->stack_bytes = static_cast<uint32_t>(block->stack_high - stack.low);
     block->stack_guarded = stacks.IsGuard(stack.low - 1);
     all_guarded = all_guarded && block->stack_guarded;
     block->waiter.record = &block->wait;
