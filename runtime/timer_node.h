@@ -19,7 +19,7 @@ struct TimerNode {
   };
 
   TimerQueue* queue = nullptr;     // where it was added last; null once that queue has gone
-  uint32_t position = kNotQueued;  // GUARDED_BY(the queue's lock)
+  uint32_t handle = kNotQueued;    // GUARDED_BY(the queue's lock): the queue's name for it
   Kind kind = Kind::kWait;         // for ever
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include "runtime/base/check.h"
 #include "runtime/control_block.h"
@@ -10,7 +11,7 @@ namespace fiberscope::internal {
 
 void TimerQueue::Add(int64_t deadline_ns, TimerNode& node) {
   std::lock_guard lock(lock_);
-  FIBERSCOPE_DCHECK(node.position == TimerNode::kNotQueued, "a timer was added twice");
+  FIBERSCOPE_DCHECK(node.handle == TimerNode::kNotQueued, "a timer was added twice");
   node.queue = this;
   Insert(deadline_ns, node);
   Publish();
@@ -20,8 +21,8 @@ bool TimerQueue::Remove(TimerNode& node) {
   TimerQueue* const queue = node.queue;
   if (queue == nullptr) return false;
   std::lock_guard lock(queue->lock_);
-  if (node.position == TimerNode::kNotQueued) return false;
-  queue->RemoveAt(node.position);
+  if (node.handle == TimerNode::kNotQueued) return false;
+  queue->RemoveAt(queue->positions_[node.handle]);
   queue->Publish();
   return true;
 }
@@ -31,10 +32,10 @@ ControlBlock* TimerQueue::PopExpired(int64_t now_ns) {
   std::lock_guard lock(lock_);
   ControlBlock* first = nullptr;
   ControlBlock* last = nullptr;
-  while (!heap_.empty() && heap_.front().deadline_ns <= now_ns) {
+  size_t woken = 0;
+  while (woken < kPopLimit && !heap_.empty() && heap_.front().deadline_ns <= now_ns) {
     const int64_t deadline_ns = heap_.front().deadline_ns;
-    TimerNode& node = *heap_.front().node;
-    RemoveAt(0);
+    TimerNode& node = RemoveAt(0);
     if (node.kind == TimerNode::Kind::kCallback) {
       auto& timer = static_cast<CallbackTimer&>(node);
       const int64_t next_ns = timer.fire(timer, deadline_ns, now_ns);
@@ -48,6 +49,7 @@ ControlBlock* TimerQueue::PopExpired(int64_t now_ns) {
     fiber.next = nullptr;
     (last != nullptr ? last->next : first) = &fiber;
     last = &fiber;
+    ++woken;
   }
   Publish();
   return first;
@@ -56,28 +58,44 @@ ControlBlock* TimerQueue::PopExpired(int64_t now_ns) {
 void TimerQueue::Clear() {
   std::lock_guard lock(lock_);
   for (const Entry& entry : heap_) {
-    entry.node->position = TimerNode::kNotQueued;
-    entry.node->queue = nullptr;  // its owner may outlive the queue
+    TimerNode& node = *nodes_[entry.handle];
+    node.handle = TimerNode::kNotQueued;
+    node.queue = nullptr;  // its owner may outlive the queue
   }
   heap_.clear();
+  nodes_.clear();
+  positions_.clear();
+  free_handle_ = TimerNode::kNotQueued;
   Publish();
 }
 
 void TimerQueue::Insert(int64_t deadline_ns, TimerNode& node) {
+  if (free_handle_ == TimerNode::kNotQueued) {
+    node.handle = static_cast<uint32_t>(nodes_.size());
+    nodes_.push_back(&node);
+    positions_.push_back(0);
+  } else {
+    node.handle = std::exchange(free_handle_, positions_[free_handle_]);
+    nodes_[node.handle] = &node;
+  }
   heap_.emplace_back();
-  SiftUp(heap_.size() - 1, {deadline_ns, ++last_order_, &node});
+  SiftUp(heap_.size() - 1, {deadline_ns, ++last_order_, node.handle});
 }
 
-void TimerQueue::RemoveAt(size_t position) {
-  heap_[position].node->position = TimerNode::kNotQueued;
+TimerNode& TimerQueue::RemoveAt(size_t position) {
+  const uint32_t handle = heap_[position].handle;
+  TimerNode& node = *nodes_[handle];
+  node.handle = TimerNode::kNotQueued;
+  positions_[handle] = std::exchange(free_handle_, handle);
   const Entry moved = heap_.back();
   heap_.pop_back();
-  if (position == heap_.size()) return;
+  if (position == heap_.size()) return node;
   if (position > 0 && Earlier(moved, heap_[(position - 1) / kFanOut])) {
     SiftUp(position, moved);
   } else {
     SiftDown(position, moved);
   }
+  return node;
 }
 
 void TimerQueue::SiftUp(size_t position, const Entry& entry) {

@@ -1,15 +1,16 @@
 // Deadlines: a heap per processor, driven by the worker loop. It reads no clock; the caller says what time it is.
 //
-// A timer is a node inside its owner (timer_node.h) that knows its position in the heap. So a timer that is no longer needed
-// is taken out at once, in O(log n): a server that gives every request a minute and answers in a millisecond has as many timers
-// as requests in flight, not as many as in the last minute.
+// A timer is a node inside its owner (timer_node.h) that can be found in the heap. So a timer that is no longer needed is taken
+// out at once, in O(log n): a server that gives every request a minute and answers in a millisecond has as many timers as requests
+// in flight, not as many as in the last minute. Where a timer is in the heap is noted in an array of the queue's own, by a handle
+// that the node keeps: to note it in the nodes would miss the cache at every step, since nodes lie in control blocks.
 //
 // Timers of waits claim the wait (wait_claim.h) under the queue's lock, callbacks run under it. A timer that was removed under
 // that lock has therefore either done its work completely or will never do any.
 //
 // Thread-safe: a worker that is about to sleep looks after the timers of the others. Blocks the thread for a few instructions
 // (FutexLock). Equal deadlines expire in the order in which they were added.
-// Cost: a heap of fan-out 4, 24 bytes per timer in one array; a step touches the owner's node besides.
+// Cost: a heap of fan-out 4, 28 bytes per timer in three arrays, which grow and never shrink.
 #ifndef FIBERSCOPE_RUNTIME_TIMER_QUEUE_H_
 #define FIBERSCOPE_RUNTIME_TIMER_QUEUE_H_
 
@@ -42,7 +43,8 @@ class TimerQueue {
   static bool Remove(TimerNode& node);
 
   // Takes out the timers whose deadline is at or before `now_ns`, earliest first; runs the callbacks and ends the waits.
-  // Returns the parked fibers whose wait ended, as a chain through ControlBlock::next: the caller makes them runnable.
+  // Returns the parked fibers whose wait ended, as a chain through ControlBlock::next: the caller makes them runnable. Takes about
+  // kPopLimit of them, so that others are not kept from the lock for long: null when there was none.
   ControlBlock* PopExpired(int64_t now_ns);
 
   // Forgets all timers, which will never expire. For a scheduler that stops: the fibers are ended in another way.
@@ -57,22 +59,23 @@ class TimerQueue {
  private:
   struct Entry {
     int64_t deadline_ns;
-    uint64_t order;  // of Add calls
-    TimerNode* node;
+    uint32_t order;  // of Add calls, which counts round
+    uint32_t handle;
   };
   static constexpr size_t kFanOut = 4;
+  static constexpr size_t kPopLimit = 64;
 
   static bool Earlier(const Entry& a, const Entry& b) {
-    return a.deadline_ns != b.deadline_ns ? a.deadline_ns < b.deadline_ns : a.order < b.order;
+    return a.deadline_ns != b.deadline_ns ? a.deadline_ns < b.deadline_ns : static_cast<int32_t>(a.order - b.order) < 0;
   }
   // All with lock_ held.
   void Insert(int64_t deadline_ns, TimerNode& node);
-  void RemoveAt(size_t position);
+  TimerNode& RemoveAt(size_t position);
   void SiftUp(size_t position, const Entry& entry);
   void SiftDown(size_t position, const Entry& entry);
   void Place(size_t position, const Entry& entry) {
     heap_[position] = entry;
-    entry.node->position = static_cast<uint32_t>(position);
+    positions_[entry.handle] = static_cast<uint32_t>(position);
   }
   void Publish() {
     next_deadline_ns_.store(heap_.empty() ? kNever : heap_.front().deadline_ns, std::memory_order_relaxed);
@@ -81,7 +84,10 @@ class TimerQueue {
 
   FutexLock lock_;
   std::vector<Entry> heap_;  // GUARDED_BY(lock_): no entry is earlier than its parent, (position - 1) / kFanOut
-  uint64_t last_order_ = 0;  // GUARDED_BY(lock_)
+  std::vector<TimerNode*> nodes_;     // GUARDED_BY(lock_): by handle
+  std::vector<uint32_t> positions_;   // GUARDED_BY(lock_): by handle; of a free handle, the next free one
+  uint32_t free_handle_ = TimerNode::kNotQueued;  // GUARDED_BY(lock_)
+  uint32_t last_order_ = 0;                       // GUARDED_BY(lock_)
   std::atomic<int64_t> next_deadline_ns_{kNever};  // written under lock_
   std::atomic<size_t> size_{0};                    // written under lock_
 };

@@ -28,6 +28,9 @@ constexpr int64_t kPollIntervals = 100;
 constexpr int64_t kShortestPollIntervalNs = 50'000;
 constexpr int64_t kLongestPollIntervalNs = 1'000'000;
 
+// How late the timers of a processor may be before a busy worker of another one looks after them: then its fiber computes.
+constexpr int64_t kOthersTimersGraceNs = 1'000'000;
+
 // Rounds over all victims before a spinner gives up; in the last one it takes the run-next slots too.
 constexpr int kStealRounds = 4;
 
@@ -360,7 +363,7 @@ ControlBlock* Worker::Search() {
     }
     if (processor_ == nullptr && !AcquireProcessor()) continue;
     const int64_t now_ns = MonotonicNowNs();
-    RunTimers(now_ns);
+    RunTimers(now_ns, kOthersTimersGraceNs);
     if (now_ns - last_poll_ns_ >= poll_interval_ns_) PollReactor(now_ns);
     const bool loop_turn = turns_ >= kLoopEvery;
     // Only then: a fiber that yields alone comes here each time, and its turns must add up.
@@ -482,18 +485,26 @@ ControlBlock* Worker::Steal() {
     if (!core_.inject().empty()) return TakeInjected(/*oldest=*/false);
   }
   // Processors whose workers compute without end have nobody else to look after their timers.
-  return RunTimers(MonotonicNowNs()) ? processor_->Pop() : nullptr;
+  return RunTimers(MonotonicNowNs(), 0) ? processor_->Pop() : nullptr;
 }
 
-bool Worker::RunTimers(int64_t now_ns) {
+// Those of all processors. The timers of one that somebody runs are his business, until they are late by `grace_ns`.
+bool Worker::RunTimers(int64_t now_ns, int64_t grace_ns) {
   bool any = false;
   for (Processor* const processor : core_.processors()) {
-    if (processor->timers().next_deadline_ns() > now_ns) continue;
-    for (ControlBlock* at = processor->timers().PopExpired(now_ns); at != nullptr;) {
-      ControlBlock& fiber = *std::exchange(at, at->next);
-      fiber.state.MakeRunnable();
-      StampRunnable(fiber);
-      processor_->PushBack(fiber);
+    const int64_t deadline_ns = processor->timers().next_deadline_ns();
+    if (deadline_ns > now_ns) continue;
+    const bool is_watched = processor != processor_ && processor->status().state() == ProcessorState::kRunning;
+    if (is_watched && deadline_ns > now_ns - grace_ns) continue;
+    while (ControlBlock* at = processor->timers().PopExpired(now_ns)) {
+      while (at != nullptr) {
+        ControlBlock& fiber = *std::exchange(at, at->next);
+        // It runs soon, and its stack has been cold for as long as it slept.
+        for (int line = 0; line < 4; ++line) __builtin_prefetch(static_cast<char*>(fiber.context.saved_sp) + 64 * line);
+        fiber.state.MakeRunnable();
+        StampRunnable(fiber);
+        processor_->PushBack(fiber);
+      }
       any = true;
     }
   }

@@ -114,7 +114,7 @@ class Worker : public RunningFiber {
   Processor& GiveUpProcessor();
   ControlBlock* TakeInjected(bool oldest);
   ControlBlock* Steal();
-  bool RunTimers(int64_t now_ns);
+  bool RunTimers(int64_t now_ns, int64_t grace_ns);
   void PollReactor(int64_t now_ns);
   void Sleep();
   void DeliverCollected();

@@ -23,6 +23,15 @@ std::vector<ControlBlock*> Chain(ControlBlock* first) {
   return all;
 }
 
+// All of them.
+std::vector<ControlBlock*> Expired(TimerQueue& timers, int64_t now_ns) {
+  std::vector<ControlBlock*> fibers;
+  while (ControlBlock* const some = timers.PopExpired(now_ns)) {
+    for (ControlBlock* const fiber : Chain(some)) fibers.push_back(fiber);
+  }
+  return fibers;
+}
+
 TEST(TimerQueueTest, NothingExpiresBeforeItsDeadline) {
   std::vector<ControlBlock> blocks(2);
   TimerQueue timers;
@@ -31,9 +40,9 @@ TEST(TimerQueueTest, NothingExpiresBeforeItsDeadline) {
   AddSleeper(timers, 50, blocks[1]);
   EXPECT_EQ(timers.next_deadline_ns(), 50);
   EXPECT_EQ(timers.PopExpired(49), nullptr);
-  EXPECT_EQ(Chain(timers.PopExpired(50)), (std::vector<ControlBlock*>{&blocks[1]}));
+  EXPECT_EQ(Expired(timers, 50), (std::vector<ControlBlock*>{&blocks[1]}));
   EXPECT_EQ(timers.next_deadline_ns(), 100);
-  EXPECT_EQ(Chain(timers.PopExpired(1000)), (std::vector<ControlBlock*>{&blocks[0]}));
+  EXPECT_EQ(Expired(timers, 1000), (std::vector<ControlBlock*>{&blocks[0]}));
   EXPECT_EQ(timers.next_deadline_ns(), TimerQueue::kNever);
 }
 
@@ -45,7 +54,7 @@ TEST(TimerQueueTest, EqualDeadlinesExpireInTheOrderOfTheirAdds) {
     AddSleeper(timers, 7, block);
     order.push_back(&block);
   }
-  EXPECT_EQ(Chain(timers.PopExpired(7)), order);
+  EXPECT_EQ(Expired(timers, 7), order);
 }
 
 TEST(TimerQueueTest, RandomDeadlinesExpireSorted) {
@@ -63,7 +72,7 @@ TEST(TimerQueueTest, RandomDeadlinesExpireSorted) {
   int64_t last = -1;
   int count = 0;
   for (int64_t now = 0; now < 500; now += 50) {
-    for (ControlBlock* const block : Chain(timers.PopExpired(now))) {
+    for (ControlBlock* const block : Expired(timers, now)) {
       const int64_t deadline = deadlines[static_cast<size_t>(block - blocks.data())];
       EXPECT_LE(deadline, now);
       EXPECT_GE(deadline, last);
@@ -71,8 +80,18 @@ TEST(TimerQueueTest, RandomDeadlinesExpireSorted) {
       ++count;
     }
   }
-  count += static_cast<int>(Chain(timers.PopExpired(500)).size());
+  count += static_cast<int>(Expired(timers, 500).size());
   EXPECT_EQ(count, kBlocks);
+}
+
+TEST(TimerQueueTest, FewAreTakenAtATimeSoThatOthersGetTheLock) {
+  std::vector<ControlBlock> blocks(200);
+  TimerQueue timers;
+  for (ControlBlock& block : blocks) AddSleeper(timers, 1, block);
+  const size_t first = Chain(timers.PopExpired(1)).size();
+  EXPECT_GT(first, 0u);
+  EXPECT_LT(first, blocks.size());
+  EXPECT_EQ(Expired(timers, 1).size(), blocks.size() - first);
 }
 
 TEST(TimerQueueTest, ClearForgetsAll) {
