@@ -46,12 +46,20 @@ void SleepUntilWoken(WaitRecord& record) {
   while (record.thread_woken.load(std::memory_order_acquire) == 0) FutexWait(record.thread_woken, 0);
 }
 
-WaitOutcome WaitPlainlyOnThread(WaitQueue& queue, FutexLock& lock, void* slot) {
+void Queue(WaitQueue& queue, Waiter& node, const WaitLimits& limits) {
+  if (limits.at_front) {
+    queue.PushFront(node);
+  } else {
+    queue.PushBack(node);
+  }
+}
+
+WaitOutcome WaitPlainlyOnThread(WaitQueue& queue, FutexLock& lock, void* slot, const WaitLimits& limits) {
   ThreadWaiter& self = CurrentThreadWaiter();
   self.record.thread_woken.store(0, std::memory_order_relaxed);
   self.node.slot = slot;
   self.node.claimed_wait = false;
-  queue.PushBack(self.node);
+  Queue(queue, self.node, limits);
   lock.unlock();
   SleepUntilWoken(self.record);
   return self.record.outcome;
@@ -67,7 +75,7 @@ WaitOutcome WaitWithClaim(WaitQueue& queue, FutexLock& lock, const ParkInfo& inf
   ClaimedWait wait(limits);
   Waiter& node = wait.node();
   node.slot = slot;
-  queue.PushBack(node);
+  Queue(queue, node, limits);
   lock.unlock();
   const WaitOutcome outcome = wait.Wait(info);
   if (outcome != WaitOutcome::kDone && outcome != WaitOutcome::kClosed) LeaveQueue(queue, lock, node);
@@ -119,11 +127,11 @@ WaitOutcome WaitIn(WaitQueue& queue, FutexLock& lock, const ParkInfo& info, void
       (limits.cancellable && fiber != nullptr && IsCancellable(*fiber))) {
     return WaitWithClaim(queue, lock, info, slot, limits);
   }
-  if (fiber == nullptr) return WaitPlainlyOnThread(queue, lock, slot);
+  if (fiber == nullptr) return WaitPlainlyOnThread(queue, lock, slot, limits);
   Waiter& waiter = fiber->waiter;
   waiter.slot = slot;
   waiter.claimed_wait = false;
-  queue.PushBack(waiter);
+  Queue(queue, waiter, limits);
   if (ParkAndUnlock(info, lock)) return fiber->wait.outcome;
   // Stopping: only this thread runs fibers now. The outcome is there if somebody woke us before.
   if (waiter.queue == nullptr) return fiber->wait.outcome;

@@ -70,6 +70,7 @@ struct WaitLimits {
 
   int64_t deadline_ns = kNoDeadline;  // counts as MonotonicNowNs() does
   bool cancellable = true;            // if the fiber is
+  bool at_front = false;              // of the queue: the caller has waited in it before
 };
 
 // Bits of ControlBlock::cancellation.

@@ -97,6 +97,15 @@ class WaitQueue {
     tail_ = &waiter;
   }
 
+  // For one that was woken and has to wait again.
+  void PushFront(Waiter& waiter) {
+    waiter.queue = this;
+    waiter.next = head_;
+    waiter.prev = nullptr;
+    (head_ != nullptr ? head_->prev : tail_) = &waiter;
+    head_ = &waiter;
+  }
+
   // The longest waiting node whose wait could be claimed, taken out; the caller must wake it. Null when there is none.
   Waiter* ClaimFront() {
     while (Waiter* const first = head_) {

@@ -1,11 +1,23 @@
 #include "runtime/sync/mutex.h"
 
 #include "runtime/base/check.h"
+#include "runtime/base/tick_clock.h"
 #include "runtime/sync/wait_status.h"
 
 namespace fiberscope {
 
 using internal::NameOf;
+
+namespace {
+
+// As in Go's sync.Mutex.
+constexpr int64_t kStarvingNs = 1'000'000;
+
+bool IsStarving(const internal::Waiter& waiter) {
+  return TickNowNs() - *static_cast<const int64_t*>(waiter.slot) >= kStarvingNs;
+}
+
+}  // namespace
 
 Mutex::~Mutex() {
   FIBERSCOPE_CHECK((word_.load(std::memory_order_relaxed) & ~kWaiters) == 0, "mutex (%s) destroyed while %s holds it",
@@ -13,28 +25,39 @@ Mutex::~Mutex() {
   FIBERSCOPE_CHECK(waiters_.empty(), "mutex (%s) destroyed while somebody waits for it", NameOf(object_));
 }
 
+// Why no waiter is left behind: while the queue is not empty, kWaiters is set, so whoever holds the mutex comes through UnlockSlow,
+// which wakes the first waiter unless one is trying already; that one either takes the mutex, and is the holder, or finds it held,
+// sets kWaiters, and waits again, at the front.
+//
 // True: locked.
 bool Mutex::LockSlow(uint64_t self, int64_t deadline_ns) {
+  int64_t since_ns = TickNowNs();
+  internal::WaitLimits limits{.deadline_ns = deadline_ns, .cancellable = false};
   queue_lock_.lock();
-  // Under the queue lock the word changes only from free to held and back, and kWaiters only by us.
-  uint64_t word = word_.load(std::memory_order_relaxed);
   for (;;) {
-    FIBERSCOPE_CHECK((word & ~kWaiters) != self, "%s locks mutex (%s) twice", LockOwner(self).ToString(), NameOf(object_));
-    const uint64_t wanted = word == 0 ? self : word | kWaiters;
-    if (word_.compare_exchange_weak(word, wanted, std::memory_order_acquire, std::memory_order_relaxed)) {
-      if (word == 0) {
-        queue_lock_.unlock();
-        return true;
-      }
-      break;
+    // Under the queue lock the word changes only from free to held and back, and kWaiters only by us.
+    uint64_t word = word_.load(std::memory_order_relaxed);
+    bool take;
+    do {
+      FIBERSCOPE_CHECK((word & ~kWaiters) != self, "%s locks mutex (%s) twice", LockOwner(self).ToString(), NameOf(object_));
+      take = (word & ~kWaiters) == 0;
+    } while (!word_.compare_exchange_weak(word, word | (take ? self : kWaiters), std::memory_order_acquire,
+                                          std::memory_order_relaxed));
+    if (take) {
+      queue_lock_.unlock();
+      return true;
     }
+    const internal::ParkInfo info{
+        .reason = WaitReason::kMutexLock, .object_id = object_.EnsureId(), .owner_id = LockOwner(word).fiber().value};
+    const internal::WaitOutcome outcome = internal::WaitIn(waiters_, queue_lock_, info, &since_ns, limits);
+    if (outcome == internal::WaitOutcome::kStopped) internal::ThrowStopped();
+    if (outcome != internal::WaitOutcome::kDone) return false;
+    // Acquire pairs with the release in UnlockSlow(), which has perhaps made us the owner.
+    if ((word_.load(std::memory_order_acquire) & ~kWaiters) == self) return true;
+    limits.at_front = true;
+    queue_lock_.lock();
+    waiter_is_trying_ = false;
   }
-  const internal::ParkInfo info{
-      .reason = WaitReason::kMutexLock, .object_id = object_.EnsureId(), .owner_id = LockOwner(word).fiber().value};
-  const internal::WaitOutcome outcome = internal::WaitIn(waiters_, queue_lock_, info, nullptr,
-                                                         {.deadline_ns = deadline_ns, .cancellable = false});
-  if (outcome == internal::WaitOutcome::kStopped) internal::ThrowStopped();
-  return outcome == internal::WaitOutcome::kDone;  // unlock() made us the owner
 }
 
 void Mutex::UnlockSlow(uint64_t self) {
@@ -46,8 +69,10 @@ void Mutex::UnlockSlow(uint64_t self) {
     FIBERSCOPE_CHECK(false, "%s unlocks mutex (%s), which %s holds", LockOwner(self).ToString(), NameOf(object_),
                      holder().ToString());
   }
-  internal::Waiter* const next = waiters_.ClaimFront();
-  const uint64_t next_owner = next == nullptr ? 0 : internal::OwnerWordOf(*next->record);
+  const bool hand_over = waiters_.front() != nullptr && IsStarving(*waiters_.front());
+  internal::Waiter* const next = hand_over || !waiter_is_trying_ ? waiters_.ClaimFront() : nullptr;
+  const uint64_t next_owner = hand_over && next != nullptr ? internal::OwnerWordOf(*next->record) : 0;
+  if (next != nullptr && !hand_over) waiter_is_trying_ = true;
   word_.store(next_owner | (waiters_.empty() ? 0 : kWaiters), std::memory_order_release);
   queue_lock_.unlock();
   if (next != nullptr) internal::Wake(*next, internal::WaitOutcome::kDone);

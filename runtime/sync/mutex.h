@@ -1,14 +1,15 @@
 // Mutual exclusion between fibers and plain threads. A fiber that has to wait is parked; its worker runs others. A thread
 // blocks.
 //
-// Fair: unlock() hands the mutex to the one that has waited longest, so nobody starves, and a dump always shows the true
-// owner. Under heavy contention that costs a switch per hand-over; keep sections short, or shard what they protect.
+// Fair in the way of Go's: unlock() frees the mutex and wakes the one that has waited longest, and whoever is running may take it
+// first, which under contention is several times as fast as handing it over. One that has waited for a millisecond is handed the
+// mutex: nobody starves. Waiters are served in order of arrival.
 //
 //   std::lock_guard lock(mutex);
 //
 // Models the standard's TimedLockable: std::unique_lock and std::scoped_lock work, with timeouts too.
 //
-// One word: the owner (lock_owner.h) | somebody waits. Fiber ids are never used again, so the word tells owner and generation.
+// One word: the owner (lock_owner.h), or nobody | somebody waits. Fiber ids are never used again, so the word tells owner and generation.
 //
 // Thread-safe. Parks the fiber (WaitReason::kMutexLock) or blocks the thread. Not recursive: locking it twice is a CHECK failure,
 // and so is unlocking what one does not own; a lock that one party takes and another releases is a Semaphore. Waiting for a
@@ -75,9 +76,12 @@ class Mutex {
   Mutex(const char* name, uintptr_t creation_pc) : object_(WaitObjectKind::kMutex, name, creation_pc) {}
 
   bool TryTake(uint64_t self) {
-    uint64_t free = 0;
-    // Acquire pairs with the release in unlock().
-    return word_.compare_exchange_strong(free, self, std::memory_order_acquire, std::memory_order_relaxed);
+    uint64_t word = 0;
+    // Acquire pairs with the release in unlock(). Free, and somebody waits: who comes first.
+    while (!word_.compare_exchange_weak(word, word | self, std::memory_order_acquire, std::memory_order_relaxed)) {
+      if ((word & ~kWaiters) != 0) return false;
+    }
+    return true;
   }
   bool LockSlow(uint64_t self, int64_t deadline_ns);
   void UnlockSlow(uint64_t self);
@@ -85,8 +89,10 @@ class Mutex {
   std::atomic<uint64_t> word_{0};
   FutexLock queue_lock_;
   // GUARDED_BY(queue_lock_). kWaiters is set while it is not empty, and perhaps a little longer: a waiter whose deadline passes
-  // leaves the bit to the next unlock.
+  // leaves the bit to the next unlock. Slots point at the time since when their owner waits, by the tick clock.
   internal::WaitQueue waiters_;
+  // GUARDED_BY(queue_lock_): one that was woken without being given the mutex has not tried yet. Until it has, nobody else is woken.
+  bool waiter_is_trying_ = false;
   WaitObject object_;
 };
 

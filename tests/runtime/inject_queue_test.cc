@@ -35,6 +35,50 @@ TEST(InjectQueueTest, TakesChains) {
   for (ControlBlock& block : blocks) EXPECT_EQ(queue.PopChain(1), &block);
 }
 
+// The positions in `blocks` of a chain.
+std::vector<int> Positions(const std::vector<ControlBlock>& blocks, const ControlBlock* at) {
+  std::vector<int> positions;
+  for (; at != nullptr; at = at->next) positions.push_back(static_cast<int>(at - blocks.data()));
+  return positions;
+}
+
+void PushOverflow(InjectQueue& queue, std::vector<ControlBlock>& blocks, int first, int count) {
+  for (int i = 0; i < count; ++i) blocks[first + i].next = i + 1 < count ? &blocks[first + i + 1] : nullptr;
+  queue.PushOverflow(blocks[first], blocks[first + count - 1], static_cast<uint32_t>(count));
+}
+
+TEST(InjectQueueTest, OverflowIsTakenNewestFirstInItsOrderAndAfterWhatHasEntered) {
+  std::vector<ControlBlock> blocks(8);
+  InjectQueue queue;
+  PushOverflow(queue, blocks, 0, 3);
+  PushOverflow(queue, blocks, 3, 3);
+  queue.Push(blocks[6]);
+  queue.Push(blocks[7]);
+  EXPECT_EQ(queue.size(), 8u);
+  EXPECT_EQ(Positions(blocks, queue.PopChain(5)), (std::vector<int>{6, 7}));
+  EXPECT_EQ(Positions(blocks, queue.PopChain(2)), (std::vector<int>{4, 5}));
+  EXPECT_EQ(Positions(blocks, queue.PopChain(2)), (std::vector<int>{2, 3}));
+  EXPECT_EQ(Positions(blocks, queue.PopChain(5)), (std::vector<int>{0, 1}));
+  EXPECT_EQ(queue.PopChain(5), nullptr);
+  EXPECT_EQ(queue.size(), 0u);
+  PushOverflow(queue, blocks, 0, 1);
+  EXPECT_EQ(Positions(blocks, queue.PopChain(1)), (std::vector<int>{0}));
+}
+
+TEST(InjectQueueTest, OldestOfBothKindsHaveTheirTurn) {
+  std::vector<ControlBlock> blocks(8);
+  InjectQueue queue;
+  PushOverflow(queue, blocks, 0, 3);
+  for (int i = 3; i < 8; ++i) queue.Push(blocks[i]);
+  EXPECT_EQ(Positions(blocks, queue.PopOldest(2)), (std::vector<int>{3, 4}));
+  EXPECT_EQ(Positions(blocks, queue.PopOldest(2)), (std::vector<int>{0}));
+  EXPECT_EQ(Positions(blocks, queue.PopOldest(2)), (std::vector<int>{5, 6}));
+  EXPECT_EQ(Positions(blocks, queue.PopOldest(2)), (std::vector<int>{1}));
+  EXPECT_EQ(Positions(blocks, queue.PopOldest(2)), (std::vector<int>{7}));
+  EXPECT_EQ(Positions(blocks, queue.PopOldest(2)), (std::vector<int>{2}));
+  EXPECT_EQ(queue.PopOldest(2), nullptr);
+}
+
 TEST(InjectQueueTest, ManyThreadsLoseNothing) {
   constexpr int kThreads = 4;
   constexpr int kEach = 5'000;

@@ -1,10 +1,13 @@
 #include "runtime/sync/mutex.h"
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "runtime/base/clock.h"
+#include "runtime/current_fiber.h"
 #include "runtime/sync/channel.h"
 #include "runtime/sync/wait_group.h"
 #include "tests/testing/runtime_test.h"
@@ -12,6 +15,7 @@
 namespace fiberscope {
 namespace {
 
+using internal::CurrentFiber;
 using MutexTest = testing::RuntimeTest;
 
 TEST_P(MutexTest, OneFiberAtATimeIsInside) {
@@ -65,7 +69,7 @@ TEST_P(MutexTest, TryLockOfAHeldMutexFailsWithoutParking) {
   });
 }
 
-TEST_P(MutexTest, UnlockHandsTheMutexToTheOneThatWaitedLongest) {
+TEST_P(MutexTest, WaitersAreServedInTheOrderOfTheirArrival) {
   constexpr int kWaiters = 10;
   Mutex mutex;
   std::vector<int> order;  // guarded by mutex
@@ -82,17 +86,39 @@ TEST_P(MutexTest, UnlockHandsTheMutexToTheOneThatWaitedLongest) {
       AwaitState(waiters.back(), FiberState::kWaiting);
     }
     mutex.unlock();
-    // Whoever is on its way, it is not us, and nobody can push in front of those that wait.
     for (const Fiber& waiter : waiters) waiter.Join();
   });
   ASSERT_EQ(order.size(), size_t{kWaiters});
   for (int i = 0; i < kWaiters; ++i) EXPECT_EQ(order[static_cast<size_t>(i)], i);
 }
 
-TEST_P(MutexTest, TheUnlockerCannotTakeTheMutexBackBeforeAWaiter) {
+TEST_P(MutexTest, OneThatHasWaitedLongIsHandedTheMutex) {
   Mutex mutex;
   RunInFiber([&] {
-    for (int round = 0; round < 50; ++round) {
+    for (int round = 0; round < 10; ++round) {
+      Channel<int> leave;
+      mutex.lock();
+      const Fiber waiter = Spawn([&] {
+        const std::lock_guard lock(mutex);
+        leave.Receive();
+      });
+      AwaitState(waiter, FiberState::kWaiting);
+      const int64_t begin_ns = MonotonicNowNs();
+      while (MonotonicNowNs() - begin_ns < 3'000'000) this_fiber::Yield();
+      mutex.unlock();
+      EXPECT_EQ(mutex.owner(), waiter.id());
+      EXPECT_FALSE(mutex.try_lock());
+      leave.Close();
+      waiter.Join();
+    }
+  });
+}
+
+TEST_P(MutexTest, OneThatHasJustBegunToWaitCanBeOvertaken) {
+  Mutex mutex;
+  RunInFiber([&] {
+    bool overtaken = false;
+    for (int round = 0; round < 10'000 && !overtaken; ++round) {
       mutex.lock();
       std::atomic<bool> had_it{false};
       const Fiber waiter = Spawn([&] {
@@ -101,12 +127,44 @@ TEST_P(MutexTest, TheUnlockerCannotTakeTheMutexBackBeforeAWaiter) {
       });
       AwaitState(waiter, FiberState::kWaiting);
       mutex.unlock();
-      mutex.lock();
-      EXPECT_TRUE(had_it);
-      mutex.unlock();
+      if (mutex.try_lock()) {
+        overtaken = !had_it;
+        mutex.unlock();
+      }
       waiter.Join();
     }
+    EXPECT_TRUE(overtaken);
   });
+}
+
+// Goal: no waiter is left behind by the one that was woken and overtaken, nor by waiters that give up. Method: short sections,
+// more fibers and threads than processors, some with deadlines so short that they pass while their waiter is being woken.
+TEST_P(MutexTest, ManyThatOvertakeAndGiveUpLeaveNobodyBehind) {
+  Mutex mutex;
+  int64_t total = 0;  // guarded by mutex
+  std::atomic<int64_t> expected{0};
+  const auto work = [&](int number) {
+    for (int i = 0; i < 300; ++i) {
+      const bool with_deadline = (number + i) % 3 == 0;
+      if (with_deadline) {
+        if (!mutex.try_lock_for(std::chrono::microseconds((number * 7 + i) % 50))) continue;
+      } else {
+        mutex.lock();
+      }
+      ++total;
+      expected.fetch_add(1, std::memory_order_relaxed);
+      if (i % 50 == 0 && CurrentFiber() != nullptr) this_fiber::Yield();
+      mutex.unlock();
+    }
+  };
+  std::vector<Fiber> fibers;
+  for (int f = 0; f < 16; ++f) fibers.push_back(scheduler().Spawn([&, f] { work(f); }));
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 2; ++t) threads.emplace_back([&, t] { work(100 + t); });
+  for (std::thread& thread : threads) thread.join();
+  for (const Fiber& fiber : fibers) fiber.Join();
+  EXPECT_EQ(total, expected);
+  EXPECT_TRUE(mutex.holder().nobody());
 }
 
 TEST_P(MutexTest, ADumpShowsWhoHoldsTheMutexThatAFiberWaitsFor) {
