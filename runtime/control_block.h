@@ -8,7 +8,6 @@
 // then the id is stored: a reader that sees the same id before and after has read one fiber's fields. The fields under
 // "wait" belong to one value of the state word (fiber_state.h).
 //
-// The first line is what a switch touches; the rest is touched at spawn, at exit and by waits.
 #ifndef FIBERSCOPE_RUNTIME_CONTROL_BLOCK_H_
 #define FIBERSCOPE_RUNTIME_CONTROL_BLOCK_H_
 
@@ -62,64 +61,67 @@ struct RunnableStamp {
 };
 
 struct alignas(64) ControlBlock {
-  // -- Touched by every switch.
+  // -- The first line: touched by every switch.
   // While the fiber is in kBlocking, saved_sp points at a Registers instead (blocking.h).
   SwitchTarget context;
   AtomicStateWord state;
   ControlBlock* next = nullptr;            // link of the one list the block is in: inject queue, free list ...
-  ControlBlock* prev = nullptr;            // the same, for the inject queue
   void* caught_exceptions = nullptr;       // while not running: the fiber's ExceptionState
   unsigned int uncaught_exceptions = 0;    // the same
   std::atomic<WaitReason> wait_reason{WaitReason::kNone};  // wait
   std::atomic<bool> locked_to_thread{false};               // only `locked_worker` may run it (thread_lock.h)
-  // Accounting (slice_clock.h). One writer at a time: the owner of the state word.
-  std::atomic<int64_t> since_ns{0};     // CoarseNowNs(): since when it has been waiting or blocking
-  std::atomic<int64_t> run_ns{0};       // in slices that are over
-  std::atomic<int64_t> runnable_ns{0};  // in waits for a processor that are over
+  std::atomic<int64_t> since_ns{0};        // CoarseNowNs(): since when it has been waiting or blocking
+  RunnableStamp runnable_stamp;            // owned by whoever owns the state word
 
-  // -- Identity.
-  std::atomic<uint64_t> id{0};
-  std::atomic<uint64_t> parent_id{0};
-  std::atomic<uintptr_t> creator_pc{0};
-  std::atomic<uintptr_t> entry_pc{0};
-  std::atomic<LabelsRep*> labels{nullptr};  // holds one reference; see LabelsReadScope
+  // -- The second line: touched by waits.
   std::atomic<uint64_t> wait_object_id{0};  // wait
   std::atomic<uint64_t> wait_owner_id{0};   // wait: fiber that holds the lock waited for
-  // Destroys the fiber's function after calling it, or without, if the scheduler stopped before the fiber first ran.
-  void (*run)(void* callable, bool call) = nullptr;
+  SchedulerCore* scheduler = nullptr;       // set before kNew, unchanged until kDead
+  std::atomic<uint64_t> id{0};              // identity
+  // Accounting (slice_clock.h). One writer at a time: the owner of the state word.
+  std::atomic<uint32_t> parks{0};
+  // How often a stopping scheduler has told the fiber to end; it may swallow the exception, but not for ever.
+  uint32_t stop_requests = 0;
+  std::atomic<int64_t> run_ns{0};       // in slices that are over
+  std::atomic<int64_t> runnable_ns{0};  // in waits for a processor that are over
+  ControlBlock* prev = nullptr;         // as `next`, in the inject queue
 
   // -- Waiting and being waited for.
   WaitRecord wait;
   Waiter waiter;  // the first node; its record is `wait`, for ever
   FutexLock join_lock;
-  // How often a stopping scheduler has told the fiber to end; it may swallow the exception, but not for ever.
-  uint32_t stop_requests = 0;
-  WaitQueue joiners;  // GUARDED_BY(join_lock)
   // Whether waits of this fiber may be cancelled and whether it was asked to; bits of Cancellation (park.h).
   std::atomic<uint8_t> cancellation{0};
+  WaitQueue joiners;                          // GUARDED_BY(join_lock)
   ContextBinding* context_binding = nullptr;  // the fiber's own, of its current context; null: the background
 
-  // -- The stack.
-  void* callable = nullptr;  // lies at the top of the stack
-  uintptr_t stack_high = 0;  // for ever
+  // -- Identity.
+  std::atomic<uint64_t> parent_id{0};
+  std::atomic<uintptr_t> creator_pc{0};
+  std::atomic<uintptr_t> entry_pc{0};
+  std::atomic<LabelsRep*> labels{nullptr};  // holds one reference; see LabelsReadScope
+  // Destroys the fiber's function after calling it, or without, if the scheduler stopped before the fiber first ran.
+  void (*run)(void* callable, bool call) = nullptr;
   AtomicName name;
-  StackClass stack_class = StackClass::k64KiB;  // for ever
-  bool stack_guarded = true;                    // for ever
+
+  // -- The stack.
+  void* callable = nullptr;                     // lies at the top of the stack
+  uintptr_t stack_high = 0;                     // for ever
   uint32_t stack_slot = 0;                      // for ever
   uint32_t stack_bytes = 0;                     // for ever
+  StackClass stack_class = StackClass::k64KiB;  // for ever
+  bool stack_guarded = true;                    // for ever
 
   // -- The rest.
-  SchedulerCore* scheduler = nullptr;          // set before kNew, unchanged until kDead
-  Worker* locked_worker = nullptr;             // meaningful while locked_to_thread
-  std::atomic<uint64_t> first_sequence{0};     // of the state word when the fiber was spawned
-  std::atomic<uint32_t> parks{0};              // one writer: the fiber's worker
-  RunnableStamp runnable_stamp;                // owned by whoever owns the state word
+  Worker* locked_worker = nullptr;          // meaningful while locked_to_thread
+  std::atomic<uint64_t> first_sequence{0};  // of the state word when the fiber was spawned
 
   FiberId fiber_id() const { return {id.load(std::memory_order_relaxed)}; }
   StackBounds stack() const { return {stack_high - stack_bytes, stack_high}; }
 };
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static_assert(offsetof(ControlBlock, wait_object_id) == 64 && offsetof(ControlBlock, wait) == 128, "cache lines as described");
 static_assert(sizeof(ControlBlock) <= 384, "a million fibers should cost 384 MB of blocks at most");
 #endif
 
