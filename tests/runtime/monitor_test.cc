@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -156,9 +157,15 @@ TEST_P(MonitorTest, TheReportShowsWhereTheFiberComputes) {
 
 TEST_P(MonitorTest, ASleepIsNotCutShortByTheReportThatShowsIt) {
   Scheduler scheduler(Options());
-  std::atomic<unsigned> left{99};
-  scheduler.Spawn([&] { left = sleep(1); }, {.name = "sleeper"}).Join();
-  EXPECT_EQ(left, 0u);
+  std::atomic<int> error{-1};
+  // Its result is in whole seconds: 0 even when it was cut short. errno tells.
+  const auto sleep_for_a_second = [&error] {
+    errno = 0;
+    sleep(1);
+    error = errno;
+  };
+  scheduler.Spawn(sleep_for_a_second, {.name = "sleeper"}).Join();
+  EXPECT_EQ(error, 0);
   const StallReport report = reports_.WaitForFirst();
   EXPECT_EQ(report.kind, StallReport::Kind::kBlocked);
   EXPECT_EQ(report.stack_end, UnwindEnd::kRoot);
