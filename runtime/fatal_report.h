@@ -36,7 +36,8 @@ struct ControlBlock;
 // Thread-safe.
 void InstallFatalReports();
 
-// Gives the calling thread an alternate signal stack for its life, unless it has one. Workers call it.
+// Gives the calling thread an alternate signal stack for its life, unless it has one. Workers call it. The handler of
+// stack_signal.h runs on it too, which needs much less.
 void PrepareThreadForFatalReports();
 
 // For a fiber that has ended on a stack without a guard page: ends the process with a report if it wrote below its stack,

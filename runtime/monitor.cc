@@ -1,14 +1,11 @@
 #include "runtime/monitor.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
-#include <string_view>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -17,7 +14,9 @@
 #include "runtime/base/tick_clock.h"
 #include "runtime/control_block.h"
 #include "runtime/processor.h"
+#include "runtime/running_stack.h"
 #include "runtime/scheduler_core.h"
+#include "runtime/thread_status.h"
 #include "runtime/worker.h"
 
 namespace fiberscope::internal {
@@ -29,18 +28,16 @@ uint64_t ProgressOf(Processor& processor) {
          counters.blocking_calls.load(std::memory_order_relaxed);
 }
 
-// Whether the kernel has put the thread to sleep. The thread's CPU clock would not do: it stands still, too, while a thread
-// that could run waits for a CPU. Format: proc_pid_stat(5), the state follows the last ')'. Unknown counts as computing.
-bool SleepsInKernel(int thread_id) {
-  const int file = open(absl::StrFormat("/proc/self/task/%d/stat", thread_id).c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return false;
-  char text[512];
-  const ssize_t size = read(file, text, sizeof(text));
-  close(file);
-  if (size <= 0) return false;
-  const std::string_view stat(text, static_cast<size_t>(size));
-  const size_t name_end = stat.rfind(')');
-  return name_end != std::string_view::npos && name_end + 2 < stat.size() && stat[name_end + 2] != 'R';
+const char* WhyNoStack(RunningStack::Outcome outcome) {
+  switch (outcome) {
+    case RunningStack::Outcome::kCaptured: return "the fiber let go while it was looked at";
+    case RunningStack::Outcome::kNoAnswer: return "the thread did not answer in time: it blocks signals, or gets no CPU";
+    case RunningStack::Outcome::kNoThread: return "the thread has ended";
+    case RunningStack::Outcome::kRefused: return "no signal could be sent (RLIMIT_SIGPENDING)";
+    case RunningStack::Outcome::kNoSignal: return "the application uses all real-time signals";
+    case RunningStack::Outcome::kRestless: return "the thread slept and woke all the time while it was looked at";
+  }
+  return "?";
 }
 
 void PrintStall(const StallReport& report) {
@@ -177,7 +174,21 @@ void Monitor::OnStall(Processor& processor, Watched& watched, uint64_t progress,
   }
   last_report_ns_ = now_ns;
   report.suppressed = std::exchange(suppressed_, 0);
+  AddStack(processor, progress, report);
   on_stall_(report);
+}
+
+void Monitor::AddStack(Processor& processor, uint64_t progress, StallReport& report) {
+  const RunningThread thread{.thread_id = report.thread_id, .own_stack = {}};
+  RunningStack stack = CaptureRunningStacks({&thread, 1}, {.timeout = kStackTimeout}).front();
+  // Nobody has let go in between: it is the stack of this stall.
+  const bool is_wanted = stack.fiber == report.fiber && ProgressOf(processor) == progress;
+  if (stack.outcome != RunningStack::Outcome::kCaptured || !is_wanted) {
+    report.no_stack = WhyNoStack(stack.outcome);
+    return;
+  }
+  report.stack = std::move(stack.pcs);
+  report.stack_end = stack.end;
 }
 
 void Monitor::LendInPlaceOf(Watched& watched) {

@@ -59,6 +59,8 @@ class Monitor {
   static constexpr int64_t kShortestNs = 20'000;
   static constexpr int64_t kLongestNs = 10'000'000;
   static constexpr int64_t kReportIntervalNs = 1'000'000'000;
+  // For the culprit's stack. A thread that waits for a CPU answers when it gets one.
+  static constexpr std::chrono::milliseconds kStackTimeout{10};
 
   struct Watched {
     ProcessorWatch watch;
@@ -70,6 +72,7 @@ class Monitor {
   bool Tick(int64_t now_ns);
   bool LookAt(Processor& processor, Watched& watched, int64_t now_ns);
   void OnStall(Processor& processor, Watched& watched, uint64_t progress, int64_t now_ns);
+  static void AddStack(Processor& processor, uint64_t progress, StallReport& report);
   void LendInPlaceOf(Watched& watched);
   void EndStall(Watched& watched);
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "runtime/fiber_id.h"
+#include "runtime/unwind/unwinder.h"
 
 namespace fiberscope {
 
@@ -30,8 +31,11 @@ struct StallReport {
   uintptr_t entry_pc = 0;             // first instruction of the fiber's function
   uintptr_t creator_pc = 0;           // return address of the call to Spawn
   uint64_t suppressed = 0;            // stalls since the last report that were counted but not reported
-  // The fiber's stack as it was when the monitor looked, innermost first. Empty when it could not be had in time.
+  // The fiber's stack as it was when the monitor looked (running_stack.h): the exact pc, then return addresses. The report changes
+  // nothing in what the fiber does: a sleep is not cut short for it.
   std::vector<uintptr_t> stack;
+  UnwindEnd stack_end = UnwindEnd::kRoot;  // what the outermost frame of `stack` is
+  std::string no_stack;                    // why `stack` is empty
 };
 
 // Called on the monitor's thread, at most once a second. May take its time, but while it does no stall is found and no
@@ -39,7 +43,8 @@ struct StallReport {
 using StallHandler = std::function<void(const StallReport&)>;
 
 // One line: "fiber 7 \"resize\" has not let go of its thread for 12 ms: blocked in the kernel outside Blocking(); entry ...,
-// created at ...". Names come from the symbol tables; text from outside is escaped. Then the stack, a line per frame.
+// created at ...". Names come from the symbol tables; text from outside is escaped. Then the stack, a line per frame, the fiber's
+// function last; what called that is not shown.
 std::string FormatStall(const StallReport& report);
 
 }  // namespace fiberscope

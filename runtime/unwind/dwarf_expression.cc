@@ -66,8 +66,9 @@ enum Op : uint8_t {
 
 class Evaluator {
  public:
-  Evaluator(std::span<const uint8_t> expression, const FrameRegisters& registers, StackBounds readable)
-      : expression_(expression), reader_(expression), registers_(registers), readable_(readable) {}
+  Evaluator(std::span<const uint8_t> expression, const FrameRegisters& registers, KnownRegisters known,
+            StackBounds readable)
+      : expression_(expression), reader_(expression), registers_(registers), known_(known), readable_(readable) {}
 
   std::optional<uintptr_t> Run(std::optional<uintptr_t> initial) {
     if (initial) Push(*initial);
@@ -226,9 +227,9 @@ class Evaluator {
 
   void PushRegister(uint64_t dwarf_register) {
     const int64_t offset = reader_.ReadSleb128();
-    const auto known = FromDwarf(dwarf_register);
-    if (!known) return Fail();
-    Push(registers_[static_cast<size_t>(*known)] + static_cast<uintptr_t>(offset));
+    const auto frame_register = FromDwarf(dwarf_register);
+    if (!frame_register || !known_.Has(*frame_register)) return Fail();
+    Push(registers_[static_cast<size_t>(*frame_register)] + static_cast<uintptr_t>(offset));
   }
 
   uintptr_t Load(uintptr_t address, size_t bytes) {
@@ -273,6 +274,7 @@ class Evaluator {
   const std::span<const uint8_t> expression_;
   DwarfReader reader_;
   const FrameRegisters& registers_;
+  const KnownRegisters known_;
   const StackBounds readable_;
   std::array<uintptr_t, kMaxDepth> stack_;
   size_t depth_ = 0;
@@ -282,8 +284,9 @@ class Evaluator {
 }  // namespace
 
 std::optional<uintptr_t> EvaluateExpression(std::span<const uint8_t> expression, const FrameRegisters& registers,
-                                            StackBounds readable, std::optional<uintptr_t> initial) {
-  return Evaluator(expression, registers, readable).Run(initial);
+                                            StackBounds readable, std::optional<uintptr_t> initial,
+                                            KnownRegisters known) {
+  return Evaluator(expression, registers, known, readable).Run(initial);
 }
 
 }  // namespace fiberscope

@@ -28,6 +28,25 @@ inline constexpr size_t kFrameRegisterCount = 8;
 // The values of all frame registers, by FrameRegister.
 using FrameRegisters = std::array<uintptr_t, kFrameRegisterCount>;
 
+// Which of them are known.
+class KnownRegisters {
+ public:
+  static constexpr KnownRegisters All() { return KnownRegisters(0xff); }
+  static constexpr KnownRegisters PcAndSp() {
+    return KnownRegisters(1 << static_cast<int>(FrameRegister::kPc) | 1 << static_cast<int>(FrameRegister::kSp));
+  }
+  constexpr bool Has(FrameRegister r) const { return (bits_ >> static_cast<int>(r) & 1) != 0; }
+  constexpr void Set(FrameRegister r, bool known) {
+    const auto bit = static_cast<uint8_t>(1 << static_cast<int>(r));
+    bits_ = static_cast<uint8_t>(known ? bits_ | bit : bits_ & ~bit);
+  }
+  bool operator==(const KnownRegisters&) const = default;
+
+ private:
+  explicit constexpr KnownRegisters(int bits) : bits_(static_cast<uint8_t>(bits)) {}
+  uint8_t bits_;
+};
+
 // DWARF's number for the register, x86-64 psABI figure 3.36; nothing for those that no rule can restore.
 constexpr std::optional<FrameRegister> FromDwarf(uint64_t number) {
   switch (number) {

@@ -22,7 +22,7 @@ static_assert(offsetof(Registers, rbx) == 24 && offsetof(Registers, r12) == 32 &
 static_assert(offsetof(Registers, r14) == 48 && offsetof(Registers, r15) == 56);
 static_assert(offsetof(Registers, pc_is_exact) == 64 && sizeof(Registers) == 72);
 
-enum class Step : uint8_t { kCaller, kRoot, kNoRule, kBadFrame, kNeedsAllRegisters };
+enum class Step : uint8_t { kCaller, kRoot, kNoRule, kBadFrame, kNeedsAllRegisters, kUnknownRegister };
 
 class StackReader {
  public:
@@ -91,11 +91,11 @@ class DigestFrame {
   bool pc_is_exact_;
 };
 
-// The part of a walk that knows all registers a call preserves.
+// The part of a walk that keeps all registers a call preserves, and which of them it knows.
 class CompleteFrame {
  public:
-  explicit CompleteFrame(const Registers& r)
-      : registers_{r.pc, r.sp, r.rbp, r.rbx, r.r12, r.r13, r.r14, r.r15}, pc_is_exact_(r.pc_is_exact) {}
+  CompleteFrame(const Registers& r, KnownRegisters known)
+      : registers_{r.pc, r.sp, r.rbp, r.rbx, r.r12, r.r13, r.r14, r.r15}, known_(known), pc_is_exact_(r.pc_is_exact) {}
 
   uintptr_t pc() const { return Register(FrameRegister::kPc); }
   bool pc_is_exact() const { return pc_is_exact_; }
@@ -105,21 +105,41 @@ class CompleteFrame {
     if (rule[FrameRegister::kPc].kind == RegisterSource::Kind::kUndefined) return Step::kRoot;
     if (!rule.IsUsable()) return Step::kNoRule;
     uintptr_t cfa = 0;
-    if (!Value(rule, rule.cfa, std::nullopt, stack, cfa)) return Step::kBadFrame;
+    if (!Knows(rule.cfa)) return Step::kUnknownRegister;
+    if (!Value(rule, rule.cfa, std::nullopt, stack, cfa)) return Failure(rule.cfa);
     FrameRegisters caller = registers_;
+    KnownRegisters known = known_;
     for (size_t i = 0; i < kFrameRegisterCount; ++i) {
-      if (rule.registers[i].kind == RegisterSource::Kind::kUnknown) return Step::kNoRule;
-      if (!Value(rule, rule.registers[i], cfa, stack, caller[i])) return Step::kBadFrame;
+      const RegisterSource& source = rule.registers[i];
+      if (source.kind == RegisterSource::Kind::kUnknown) return Step::kNoRule;
+      if (source.kind == RegisterSource::Kind::kUndefined || source.kind == RegisterSource::Kind::kSame) continue;
+      const bool is_known = Knows(source) && Value(rule, source, cfa, stack, caller[i]);
+      if (!is_known && Failure(source) == Step::kBadFrame) return Step::kBadFrame;
+      known.Set(static_cast<FrameRegister>(i), is_known);
     }
+    if (!known.Has(FrameRegister::kPc) || !known.Has(FrameRegister::kSp)) return Step::kUnknownRegister;
     const uintptr_t caller_sp = caller[static_cast<size_t>(FrameRegister::kSp)];
     if (!stack.IsCallersSp(caller_sp, Register(FrameRegister::kSp), pc_is_exact_)) return Step::kBadFrame;
     registers_ = caller;
+    known_ = known;
     pc_is_exact_ = rule.signal_frame;
     return Step::kCaller;
   }
 
  private:
   uintptr_t Register(FrameRegister r) const { return registers_[static_cast<size_t>(r)]; }
+
+  // Whether `source` refers to nothing unknown. An expression finds out by itself.
+  bool Knows(const RegisterSource& source) const {
+    return source.kind != RegisterSource::Kind::kRegisterPlus || known_.Has(source.base);
+  }
+  // What it means that `source` could not be had. Of an expression it is not known what it missed.
+  Step Failure(const RegisterSource& source) const {
+    const bool is_expression =
+        source.kind == RegisterSource::Kind::kAtExpression || source.kind == RegisterSource::Kind::kExpression;
+    if (!Knows(source) || (is_expression && known_ != KnownRegisters::All())) return Step::kUnknownRegister;
+    return Step::kBadFrame;
+  }
 
   // Sets `value` to what `source` says; leaves it if that is nothing or no change.
   bool Value(const FrameRule& rule, const RegisterSource& source, std::optional<uintptr_t> cfa,
@@ -141,7 +161,7 @@ class CompleteFrame {
         return true;
       case RegisterSource::Kind::kAtExpression:
       case RegisterSource::Kind::kExpression: {
-        const auto result = EvaluateExpression(rule.Expression(source), registers_, stack.readable(), cfa);
+        const auto result = EvaluateExpression(rule.Expression(source), registers_, stack.readable(), cfa, known_);
         if (!result) return false;
         if (source.kind == RegisterSource::Kind::kAtExpression) return stack.Load(*result, value);
         value = *result;
@@ -152,6 +172,7 @@ class CompleteFrame {
   }
 
   FrameRegisters registers_;
+  KnownRegisters known_;
   bool pc_is_exact_;
 };
 
@@ -174,6 +195,8 @@ std::optional<UnwindResult> Walk(const UnwindTable& table, Frame frame, const St
         return UnwindResult{result.depth, UnwindEnd::kNoRule};
       case Step::kBadFrame:
         return UnwindResult{result.depth, UnwindEnd::kBadFrame};
+      case Step::kUnknownRegister:
+        return UnwindResult{result.depth, UnwindEnd::kUnknownRegister};
       case Step::kNeedsAllRegisters:
         return std::nullopt;
     }
@@ -193,7 +216,14 @@ UnwindResult Unwind(const UnwindTable& table, const Registers& registers, StackB
                     std::span<uintptr_t> pcs) {
   const StackReader stack(ReadablePart(registers, bounds));
   const auto result = Walk(table, DigestFrame(registers), stack, pcs);
-  return result ? *result : *Walk(table, CompleteFrame(registers), stack, pcs);
+  return result ? *result : *Walk(table, CompleteFrame(registers, KnownRegisters::All()), stack, pcs);
+}
+
+UnwindResult UnwindFromPcAndSp(const UnwindTable& table, uintptr_t pc, uintptr_t sp, StackBounds bounds,
+                               std::span<uintptr_t> pcs) {
+  const Registers registers{.pc = pc, .sp = sp, .pc_is_exact = true};
+  const StackReader stack(ReadablePart(registers, bounds));
+  return *Walk(table, CompleteFrame(registers, KnownRegisters::PcAndSp()), stack, pcs);
 }
 
 }  // namespace fiberscope

@@ -36,6 +36,7 @@ enum class UnwindEnd : uint8_t {
   kBufferFull,  // more frames than fit
   kNoRule,      // a frame without unwind information; the pcs up to and including it are right
   kBadFrame,    // a frame address that cannot be (outside the bounds, not growing): corrupt, or read while it changed
+  kUnknownRegister,  // a frame whose rule needs a register that nobody knows; the pcs up to and including it are right
 };
 
 struct UnwindResult {
@@ -46,6 +47,12 @@ struct UnwindResult {
 // Writes the program counters of the frames, innermost first: registers.pc, then return addresses. `bounds` is the
 // readable part of the stack; nothing below registers.sp is read, save the 128-byte red zone when pc_is_exact.
 UnwindResult Unwind(const UnwindTable& table, const Registers& registers, StackBounds bounds, std::span<uintptr_t> pcs);
+
+// The same from a pc that is exact and its sp alone, which is what the kernel tells of a thread that sleeps in a system call. The
+// other registers become known where a frame has saved them on the stack; a rule that needs one before that ends the walk
+// (kUnknownRegister): code with frame pointers, if what it called has not saved its own.
+UnwindResult UnwindFromPcAndSp(const UnwindTable& table, uintptr_t pc, uintptr_t sp, StackBounds bounds,
+                               std::span<uintptr_t> pcs);
 
 // The caller's own registers, as if it had just been returned to: Unwind() from them starts with the caller's frame.
 // Only meaningful while that frame is still active.

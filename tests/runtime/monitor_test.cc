@@ -2,12 +2,17 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "absl/debugging/symbolize.h"
+#include "absl/strings/str_format.h"
 #include "gmock/gmock.h"
 #include "runtime/scheduler.h"
 #include "runtime/stall_report.h"
@@ -17,7 +22,14 @@
 namespace fiberscope {
 namespace {
 
+using ::testing::ContainsRegex;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+
+__attribute__((noinline, noipa)) void ComputeUntil(const std::atomic<bool>& leave) {
+  while (!leave) {
+  }
+}
 
 // Collects reports, and lets the test wait for the first.
 class Reports {
@@ -81,6 +93,9 @@ TEST_P(MonitorTest, OthersRunWhileEveryWorkerSleepsInTheKernelUnmarked) {
   const StallReport report = reports_.WaitForFirst();
   EXPECT_EQ(report.kind, StallReport::Kind::kBlocked);
   EXPECT_EQ(report.name, "hog");
+  EXPECT_EQ(report.no_stack, "");
+  EXPECT_EQ(report.stack_end, UnwindEnd::kRoot);
+  EXPECT_THAT(FormatStall(report), HasSubstr("read"));
   EXPECT_GE(report.duration, std::chrono::milliseconds(1));
   EXPECT_NE(report.entry_pc, 0u);
   EXPECT_NE(report.creator_pc, 0u);
@@ -102,15 +117,59 @@ TEST_P(MonitorTest, OthersRunWhileEveryWorkerSleepsInTheKernelUnmarked) {
 TEST_P(MonitorTest, OthersRunWhileEveryProcessorComputes) {
   Scheduler scheduler(Options());
   std::atomic<bool> leave{false};
-  HogEveryProcessor(scheduler, [&leave] {
-    while (!leave) {
-    }
-  });
+  HogEveryProcessor(scheduler, [&leave] { ComputeUntil(leave); });
   EXPECT_EQ(reports_.WaitForFirst().kind, StallReport::Kind::kComputing);
   scheduler.Spawn([] { this_fiber::SleepFor(std::chrono::microseconds(10)); }).Join();
   EXPECT_GE(scheduler.metrics().stalls_computing, 1u);
   leave = true;
   for (const Fiber& hog : hogs_) hog.Join();
+}
+
+// ThreadSanitizer holds the signal back while the fiber computes.
+#ifndef FIBERSCOPE_TSAN
+TEST_P(MonitorTest, TheReportShowsWhereTheFiberComputes) {
+  Scheduler scheduler(Options());
+  std::atomic<bool> leave{false};
+  HogEveryProcessor(scheduler, [&leave] {
+    ComputeUntil(leave);
+    asm volatile("");  // not a tail call
+  });
+  const StallReport report = reports_.WaitForFirst();
+  leave = true;
+  for (const Fiber& hog : hogs_) hog.Join();
+  // A thread that gets no CPU within 10 ms says nothing; then the report says so.
+  if (report.stack.empty()) {
+    EXPECT_THAT(report.no_stack, HasSubstr("did not answer"));
+    return;
+  }
+  EXPECT_EQ(report.no_stack, "");
+  EXPECT_EQ(report.stack_end, UnwindEnd::kRoot);
+  const std::string text = FormatStall(report);
+  EXPECT_THAT(text, HasSubstr("    fiberscope::(anonymous namespace)::ComputeUntil() (0x"));
+  EXPECT_THAT(text, ::testing::Not(HasSubstr("FiberMain")));
+  EXPECT_THAT(text, ::testing::Not(HasSubstr("RunEntry")));
+  EXPECT_THAT(text, ::testing::Not(HasSubstr("fiberscope_fiber_entry")));
+  // Outermost is the fiber's function.
+  EXPECT_THAT(text, EndsWith(absl::StrFormat("(0x%x)\n", report.stack[1]))) << text;
+  EXPECT_THAT(text, ContainsRegex("    .*HogEveryProcessor.*lambda.*\\(0x[0-9a-f]+\\)\n$")) << text;
+}
+#endif
+
+TEST_P(MonitorTest, ASleepIsNotCutShortByTheReportThatShowsIt) {
+  Scheduler scheduler(Options());
+  std::atomic<int> error{-1};
+  // Its result is in whole seconds: 0 even when it was cut short. errno tells.
+  const auto sleep_for_a_second = [&error] {
+    errno = 0;
+    sleep(1);
+    error = errno;
+  };
+  scheduler.Spawn(sleep_for_a_second, {.name = "sleeper"}).Join();
+  EXPECT_EQ(error, 0);
+  const StallReport report = reports_.WaitForFirst();
+  EXPECT_EQ(report.kind, StallReport::Kind::kBlocked);
+  EXPECT_EQ(report.stack_end, UnwindEnd::kRoot);
+  EXPECT_THAT(FormatStall(report), HasSubstr("    sleep (0x"));
 }
 
 TEST_P(MonitorTest, WhatAStalledFiberMadeRunnableIsNotHeldBack) {
@@ -177,6 +236,30 @@ TEST(StallReportTest, IsOneLineThatNamesTheFiberAndEscapesWhatIsForeign) {
   EXPECT_EQ(FormatStall(report),
             "fiber 7 \"re\\nsize\" has not let go of thread 99 for 12 ms: blocked in the kernel outside Blocking() in fiber 3; "
             "2 more not reported\n");
+}
+
+TEST(StallReportTest, TheStackIsALinePerFrameAndEndsWithWhatIsMissing) {
+  absl::InitializeSymbolizer("");
+  StallReport report;
+  report.fiber = {7};
+  // An exact pc, then a return address: of the call before it.
+  const auto function = reinterpret_cast<uintptr_t>(&ComputeUntil);
+  report.stack = {function, function + 1};
+  const std::string frames = absl::StrFormat("    fiberscope::(anonymous namespace)::ComputeUntil() (0x%x)\n"
+                                             "    fiberscope::(anonymous namespace)::ComputeUntil() (0x%x)\n",
+                                             function, function + 1);
+  EXPECT_THAT(FormatStall(report), EndsWith("a yield\n" + frames));
+  const std::pair<UnwindEnd, const char*> ends[] = {{UnwindEnd::kBufferFull, "too deep to show all"},
+                                                    {UnwindEnd::kNoRule, "no unwind information"},
+                                                    {UnwindEnd::kBadFrame, "corrupt"},
+                                                    {UnwindEnd::kUnknownRegister, "registers unknown in a system call"}};
+  for (const auto& [end, text] : ends) {
+    report.stack_end = end;
+    EXPECT_THAT(FormatStall(report), EndsWith(absl::StrFormat("a yield\n%s    ... (%s)\n", frames, text)));
+  }
+  report.stack.clear();
+  report.no_stack = "the thread has ended";
+  EXPECT_THAT(FormatStall(report), EndsWith("a yield\n    no stack: the thread has ended\n"));
 }
 
 TEST(StallReportTest, WithoutAHandlerALineGoesToStandardError) {

@@ -108,6 +108,19 @@ TEST(DwarfExpressionTest, AStackOfMoreThan32ValuesIsNothing) {
   EXPECT_EQ(Evaluate(Bytes(33, 0x31)), std::nullopt);
 }
 
+TEST(DwarfExpressionTest, ARegisterThatIsNotKnownIsNothing) {
+  const auto evaluate = [](const Bytes& expression, KnownRegisters known) {
+    return EvaluateExpression(expression, kRegisters, StackBounds{}, std::nullopt, known);
+  };
+  EXPECT_NE(evaluate({0x77, 0}, KnownRegisters::PcAndSp()), std::nullopt);
+  EXPECT_EQ(evaluate({0x76, 0}, KnownRegisters::PcAndSp()), std::nullopt);  // rbp
+  KnownRegisters known = KnownRegisters::PcAndSp();
+  known.Set(FrameRegister::kRbp, true);
+  EXPECT_EQ(evaluate({0x76, 0}, known), evaluate({0x76, 0}, KnownRegisters::All()));
+  known.Set(FrameRegister::kRbp, false);
+  EXPECT_EQ(known, KnownRegisters::PcAndSp());
+}
+
 TEST(DwarfExpressionTest, ReadsMemoryInsideTheBoundsOnly) {
   const std::array<uintptr_t, 4> stack = {0, 0x1122334455667788, 0xfff, 0};
   const auto at = [&stack](int i) { return reinterpret_cast<uintptr_t>(&stack[i]); };

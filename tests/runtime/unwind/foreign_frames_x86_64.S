@@ -104,6 +104,47 @@ CallWithMovedReturnAddress:
         .cfi_endproc
         .size   CallWithMovedReturnAddress, . - CallWithMovedReturnAddress
 
+        .globl  CallWithRbpOverwritten
+        .type   CallWithRbpOverwritten, @function
+CallWithRbpOverwritten:
+        .cfi_startproc
+        pushq   %rbp
+        .cfi_def_cfa_offset 16
+        .cfi_offset %rbp, -16
+        movq    $-1, %rbp
+        callq   *%rdi
+        popq    %rbp
+        .cfi_def_cfa_offset 8
+        .cfi_restore %rbp
+        ret
+        .cfi_endproc
+        .size   CallWithRbpOverwritten, . - CallWithRbpOverwritten
+
+        .globl  CallThinly
+        .type   CallThinly, @function
+CallThinly:
+        .cfi_startproc
+        subq    $8, %rsp
+        .cfi_def_cfa_offset 16
+        leaq    0f(%rip), %rdi
+        movq    %rsp, %rsi
+        callq   *g_thin_callee(%rip)
+0:      addq    $8, %rsp
+        .cfi_def_cfa_offset 8
+        ret
+        .cfi_endproc
+        .size   CallThinly, . - CallThinly
+
+        .bss
+        .globl  g_thin_callee
+        .type   g_thin_callee, @object
+        .size   g_thin_callee, 8
+        .p2align 3
+g_thin_callee:
+        .zero   8
+
+        .text
+
         .globl  StartSingleStepping
         .type   StartSingleStepping, @function
 StartSingleStepping:

@@ -251,5 +251,62 @@ const Road kRoads[] = {
 INSTANTIATE_TEST_SUITE_P(Roads, UnwinderRoadTest, ::testing::ValuesIn(kRoads),
                          [](const auto& info) { return std::string(info.param.name); });
 
+// Goal: a walk that starts from pc and sp alone is right as far as it goes, and goes as far as it can be right.
+// Method: what CallThinly() tells is what the kernel tells of a thread that sleeps in a system call.
+class UnwindFromPcAndSpTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    UnwindTable::Refresh();
+    testing::ThreadStack();
+    g_thin_callee = [](uintptr_t pc, uintptr_t sp) {
+      pcs_.fill(0);
+      result_ = UnwindFromPcAndSp(*UnwindTable::Current(), pc, sp, testing::ThreadStack(), pcs_);
+      return g_seven;
+    };
+  }
+
+  static bool IsIn(size_t frame, int (*function)()) {
+    return pcs_[frame] - reinterpret_cast<uintptr_t>(function) - 1 < 64;
+  }
+  static bool IsIn(size_t frame, int (*function)(int (*)())) { return IsIn(frame, reinterpret_cast<int (*)()>(function)); }
+
+  static inline std::array<uintptr_t, 128> pcs_;
+  static inline UnwindResult result_;
+};
+
+TEST_F(UnwindFromPcAndSpTest, EndsAtAFrameWhoseAddressIsInARegisterThatNobodyKnows) {
+  CallWithCfaInRbx(CallThinly);
+  EXPECT_EQ(result_.end, UnwindEnd::kUnknownRegister);
+  ASSERT_EQ(result_.depth, 2u);
+  EXPECT_TRUE(IsIn(0, CallThinly));
+  EXPECT_TRUE(IsIn(1, CallWithCfaInRbx));
+
+  CallWithMovedReturnAddress(CallThinly);
+  EXPECT_EQ(result_.end, UnwindEnd::kUnknownRegister);
+  ASSERT_EQ(result_.depth, 2u);
+  EXPECT_TRUE(IsIn(1, CallWithMovedReturnAddress));
+}
+
+TEST_F(UnwindFromPcAndSpTest, ARegisterThatAFrameHasSavedIsKnownAgain) {
+  CallWithCfaInR12(CallThinly);
+  // It goes on beyond the frame that needs r12, until one needs rbp (which depends on how the compiler builds this function).
+  ASSERT_GE(result_.depth, 4u);
+  EXPECT_TRUE(IsIn(0, CallThinly));
+  EXPECT_TRUE(IsIn(2, CallWithCfaInR12));
+}
+
+TEST_F(UnwindFromPcAndSpTest, ReachesTheRootOfCodeWithFramePointersOnceTheirChainIsKnown) {
+  CallWithRbpOverwritten(CallThinly);
+  EXPECT_EQ(result_.end, UnwindEnd::kRoot);
+  EXPECT_GT(result_.depth, 4u);
+  EXPECT_TRUE(IsIn(1, CallWithRbpOverwritten));
+}
+
+TEST_F(UnwindFromPcAndSpTest, ExpressionsAreEvaluatedFromWhatIsKnown) {
+  CallWithCfaByExpression(CallThinly);
+  ASSERT_GE(result_.depth, 3u);
+  EXPECT_TRUE(IsIn(1, CallWithCfaByExpression));
+}
+
 }  // namespace
 }  // namespace fiberscope

@@ -1,0 +1,84 @@
+#include "runtime/running_stack.h"
+
+#include <cstddef>
+#include <optional>
+#include <utility>
+
+#include "runtime/control_block.h"
+#include "runtime/fiber_pool.h"
+#include "runtime/restartable_call.h"
+#include "runtime/thread_status.h"
+
+namespace fiberscope {
+namespace {
+
+using internal::ControlBlock;
+using internal::SystemCall;
+
+// A thread that wakes up and goes back to sleep all the time is left at that: as asleep, without a stack.
+constexpr int kMaxAttempts = 3;
+
+// From outside. Nothing: the thread runs, or did in between. Exact, because the thread has slept from the first look at its
+// system call to the last one; the order of the four looks is what proves it (thread_status.h).
+std::optional<RunningStack> WalkSleeping(const UnwindTable& table, const RunningThread& thread, SystemCall& call) {
+  const auto sleeps = internal::SleepCount(thread.thread_id);
+  const auto before = internal::SleepingSystemCall(thread.thread_id);
+  if (!sleeps || !before) return std::nullopt;
+  call = *before;
+  RunningStack stack;
+  StackBounds bounds;
+  if (const ControlBlock* const fiber = internal::FiberPool::Instance().BlockOfStack(call.sp)) {
+    bounds = fiber->stack();
+    stack.fiber = fiber->fiber_id();
+    stack.word = fiber->state.Load();
+  } else if (call.sp >= thread.own_stack.low && call.sp < thread.own_stack.high) {
+    bounds = thread.own_stack;
+  }
+  stack.pcs.resize(RunningStack::kMaxFrames);
+  const UnwindResult result = UnwindFromPcAndSp(table, call.pc, call.sp, bounds, stack.pcs);
+  stack.pcs.resize(result.depth);
+  stack.end = result.end;
+  stack.outcome = RunningStack::Outcome::kCaptured;
+  if (internal::SleepingSystemCall(thread.thread_id) != call) return std::nullopt;
+  if (internal::SleepCount(thread.thread_id) != sleeps) return std::nullopt;
+  return stack;
+}
+
+// What can be had without a signal; false: send one.
+bool CaptureWithoutSignal(const UnwindTable& table, const RunningThread& thread, RunningStack& stack) {
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    if (!internal::SleepingSystemCall(thread.thread_id)) return false;
+    SystemCall call;
+    auto walked = WalkSleeping(table, thread, call);
+    if (!walked) continue;
+    stack = std::move(*walked);
+    return stack.end != UnwindEnd::kUnknownRegister || !internal::OutlivesSignal(call);
+  }
+  stack.outcome = RunningStack::Outcome::kRestless;
+  return true;
+}
+
+}  // namespace
+
+std::vector<RunningStack> CaptureRunningStacks(std::span<const RunningThread> threads, const CaptureOptions& options) {
+  const UnwindTable& table = UnwindTable::Refresh();
+  std::vector<RunningStack> stacks(threads.size());
+  std::vector<RunningThread> running;
+  std::vector<size_t> running_index;
+  for (size_t i = 0; i < threads.size(); ++i) {
+    if (CaptureWithoutSignal(table, threads[i], stacks[i])) continue;
+    running.push_back(threads[i]);
+    running_index.push_back(i);
+  }
+  std::vector<RunningStack> answers(running.size());
+  const absl::Status status = internal::AskForStacks(running, options.timeout, answers);
+  for (size_t i = 0; i < running.size(); ++i) {
+    RunningStack& stack = stacks[running_index[i]];
+    if (!status.ok()) answers[i].outcome = RunningStack::Outcome::kNoSignal;
+    // Half a stack, if it was walked from outside, is better than none.
+    if (answers[i].outcome == RunningStack::Outcome::kCaptured || stack.pcs.empty()) stack = std::move(answers[i]);
+  }
+  return stacks;
+}
+
+}  // namespace fiberscope

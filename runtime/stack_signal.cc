@@ -1,0 +1,244 @@
+#include "runtime/stack_signal.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+
+#include "runtime/base/check.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/futex.h"
+#include "runtime/fiber_pool.h"
+#include "runtime/stack_slot.h"
+#include "runtime/thread_status.h"
+
+namespace fiberscope::internal {
+namespace {
+
+// One per processor that a scheduler can have, and some for threads that owe an answer.
+constexpr size_t kSlots = 256;
+
+// Where one thread answers. Untouched pages of it cost nothing.
+struct Place {
+  StackSlot slot;
+  // The request: written before Ask.
+  RunningThread thread;
+  // The answer: written between Begin and Finish.
+  uint64_t fiber_id;
+  StateWord word;
+  UnwindResult walk;
+  std::array<uintptr_t, RunningStack::kMaxFrames> pcs;
+};
+
+constinit std::mutex g_mutex;  // requests take turns
+constinit std::atomic<int> g_signal{0};  // written under g_mutex
+constinit std::array<Place, kSlots> g_places{};
+// A futex: counts answers, so that who waits for one looks again.
+constinit std::atomic<uint32_t> g_answers{0};
+
+// What a signal carries: the place and the number of the request.
+uintptr_t Ticket(size_t place, uint64_t number) { return number * kSlots + place; }
+
+Registers InterruptedRegisters(const void* context) {
+  const auto& r = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
+  const auto value = [&r](int index) { return static_cast<uintptr_t>(r[index]); };
+  return {.pc = value(REG_RIP),
+          .sp = value(REG_RSP),
+          .rbp = value(REG_RBP),
+          .rbx = value(REG_RBX),
+          .r12 = value(REG_R12),
+          .r13 = value(REG_R13),
+          .r14 = value(REG_R14),
+          .r15 = value(REG_R15),
+          .pc_is_exact = true};
+}
+
+// Async-signal-safe.
+void Answer(Place& place, const Registers& interrupted) {
+  place.fiber_id = 0;
+  place.word = {};
+  const ControlBlock* const fiber = FiberPool::Instance().BlockOfStack(interrupted.sp);
+  StackBounds bounds;
+  if (fiber != nullptr) {
+    bounds = fiber->stack();
+    place.fiber_id = fiber->id.load(std::memory_order_relaxed);
+    place.word = fiber->state.Load();
+  } else if (interrupted.sp >= place.thread.own_stack.low && interrupted.sp < place.thread.own_stack.high) {
+    bounds = place.thread.own_stack;
+  }
+  place.walk = Unwind(*UnwindTable::Current(), interrupted, bounds, place.pcs);
+}
+
+void OnSignal(int, siginfo_t* info, void* context) {
+  // Others may send what they like; the number of a request that is open cannot be guessed by mistake.
+  if (info->si_code != SI_QUEUE) return;
+  const int saved_errno = errno;
+  const auto ticket = reinterpret_cast<uintptr_t>(info->si_value.sival_ptr);
+  Place& place = g_places[ticket % kSlots];
+  if (place.slot.Begin(ticket / kSlots)) {
+    Answer(place, InterruptedRegisters(context));
+    place.slot.Finish(ticket / kSlots);
+    g_answers.fetch_add(1, std::memory_order_release);
+    FutexWake(g_answers, 1);
+  }
+  errno = saved_errno;
+}
+
+bool IsOurs(const struct sigaction& action) { return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == OnSignal; }
+
+bool IsDefault(const struct sigaction& action) { return (action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == SIG_DFL; }
+
+// Takes the number if nobody has it.
+bool Take(int signal_number) {
+  struct sigaction before;
+  if (sigaction(signal_number, nullptr, &before) != 0 || !IsDefault(before)) return false;
+  struct sigaction ours = {};
+  ours.sa_sigaction = OnSignal;
+  ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+  sigfillset(&ours.sa_mask);
+  if (sigaction(signal_number, &ours, &before) != 0) return false;
+  if (IsDefault(before)) return true;
+  sigaction(signal_number, &before, nullptr);  // somebody was faster
+  return false;
+}
+
+// The signal to send, installed. g_mutex held.
+absl::Status ChooseSignal() {
+  struct sigaction now;
+  const int current = g_signal.load(std::memory_order_relaxed);
+  if (current != 0 && sigaction(current, nullptr, &now) == 0 && IsOurs(now)) return absl::OkStatus();
+  sigset_t blocked;
+  pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+  for (int number = SIGRTMAX; number >= SIGRTMIN; --number) {
+    if (sigismember(&blocked, number) != 0 || !Take(number)) continue;
+    g_signal.store(number, std::memory_order_relaxed);
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError("stacks of running threads: the application uses all real-time signals");
+}
+
+// A signal to one thread, which carries the ticket. 0, or an error number.
+int Send(int thread_id, uintptr_t ticket) {
+  const int number = g_signal.load(std::memory_order_relaxed);
+  siginfo_t info = {};
+  info.si_signo = number;
+  info.si_code = SI_QUEUE;
+  info.si_pid = getpid();
+  info.si_uid = getuid();
+  info.si_value.sival_ptr = reinterpret_cast<void*>(ticket);
+  return syscall(SYS_rt_tgsigqueueinfo, getpid(), thread_id, number, &info) == 0 ? 0 : errno;
+}
+
+// One request. g_mutex held.
+class Request {
+ public:
+  Request() {
+    for (Place& place : g_places) {
+      place.slot.Release();  // answered after its time
+      if (place.slot.IsOwed() && !SignalIsPending(place.thread.thread_id, g_signal.load(std::memory_order_relaxed))) {
+        place.slot.ForgiveDebt();
+      }
+    }
+  }
+
+  // Asks as many threads as there are places for, at least one; sets at once the outcome of those that cannot be asked. Returns
+  // how many were dealt with.
+  size_t Ask(std::span<const RunningThread> threads, std::span<RunningStack> stacks) {
+    size_t done = 0;
+    asked_count_ = 0;
+    for (; done < threads.size(); ++done) {
+      Place* const place = FindPlace(threads[done]);
+      if (place == nullptr) {
+        if (asked_count_ != 0) break;  // the rest later
+        stacks[done].outcome = RunningStack::Outcome::kRefused;
+        continue;
+      }
+      place->thread = threads[done];
+      const int error = place->slot.AskAgain()
+                            ? 0
+                            : Send(threads[done].thread_id, Ticket(place - g_places.data(), place->slot.Ask()));
+      if (error == 0) {
+        asked_[asked_count_++] = {place, &stacks[done]};
+      } else {
+        place->slot.TakeBack();
+        stacks[done].outcome = error == ESRCH ? RunningStack::Outcome::kNoThread : RunningStack::Outcome::kRefused;
+      }
+    }
+    return done;
+  }
+
+  void Await(int64_t deadline_ns) {
+    for (;;) {
+      const uint32_t seen = g_answers.load(std::memory_order_acquire);
+      if (std::ranges::all_of(asked(), [](const Asked& a) { return a.place->slot.IsAnswered(); })) return;
+      const int64_t left_ns = deadline_ns - MonotonicNowNs();
+      if (left_ns <= 0) return;
+      FutexWaitFor(g_answers, seen, std::chrono::nanoseconds(left_ns));
+    }
+  }
+
+  void Collect() {
+    for (const Asked& a : asked()) {
+      a.place->slot.Withdraw();
+      if (!a.place->slot.IsAnswered()) {
+        a.stack->outcome = RunningStack::Outcome::kNoAnswer;
+        continue;
+      }
+      a.stack->outcome = RunningStack::Outcome::kCaptured;
+      a.stack->fiber = {a.place->fiber_id};
+      a.stack->word = a.place->word;
+      a.stack->pcs.assign(a.place->pcs.begin(), a.place->pcs.begin() + static_cast<ptrdiff_t>(a.place->walk.depth));
+      a.stack->end = a.place->walk.end;
+      a.place->slot.Release();
+    }
+  }
+
+ private:
+  struct Asked {
+    Place* place;
+    RunningStack* stack;
+  };
+  std::span<const Asked> asked() const { return std::span(asked_).first(asked_count_); }
+
+  // The one where the thread owes an answer, else a free one.
+  static Place* FindPlace(const RunningThread& thread) {
+    Place* free = nullptr;
+    for (Place& place : g_places) {
+      if (place.slot.IsOwed() && place.thread.thread_id == thread.thread_id) return &place;
+      if (free == nullptr && place.slot.IsFree()) free = &place;
+    }
+    return free;
+  }
+
+  std::array<Asked, kSlots> asked_;
+  size_t asked_count_ = 0;
+};
+
+}  // namespace
+
+absl::Status AskForStacks(std::span<const RunningThread> threads, std::chrono::nanoseconds timeout,
+                          std::span<RunningStack> stacks) {
+  FIBERSCOPE_CHECK(threads.size() == stacks.size(), "%d threads, %d results", threads.size(), stacks.size());
+  FIBERSCOPE_CHECK(UnwindTable::Current() != nullptr, "no unwind table");
+  const std::lock_guard lock(g_mutex);
+  if (absl::Status status = ChooseSignal(); !status.ok()) return status;
+  const int64_t deadline_ns = MonotonicNowNs() + timeout.count();
+  Request request;
+  for (size_t done = 0; done < threads.size();) {
+    done += request.Ask(threads.subspan(done), stacks.subspan(done));
+    request.Await(deadline_ns);
+    request.Collect();
+  }
+  return absl::OkStatus();
+}
+
+int StackSignalNumber() { return g_signal.load(std::memory_order_relaxed); }
+
+}  // namespace fiberscope::internal

@@ -1,0 +1,104 @@
+#include "runtime/thread_status.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <string>
+#include <string_view>
+
+#include "absl/strings/str_format.h"
+
+namespace fiberscope::internal {
+namespace {
+
+// Up to a buffer full of it; empty when there is no such file.
+class TaskFile {
+ public:
+  TaskFile(int thread_id, std::string_view name) {
+    const int file = open(absl::StrFormat("/proc/self/task/%d/%s", thread_id, name).c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0) return;
+    while (size_ < text_.size()) {
+      const ssize_t got = read(file, text_.data() + size_, text_.size() - size_);
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) break;
+      size_ += static_cast<size_t>(got);
+    }
+    close(file);
+  }
+  std::string_view text() const { return {text_.data(), size_}; }
+
+ private:
+  std::array<char, 4096> text_;  // "status" has 1.5 KB; more where a machine has hundreds of CPUs, but not before what we read
+  size_t size_ = 0;
+};
+
+template <typename Integer>
+std::optional<Integer> ParseInteger(std::string_view text, int base) {
+  Integer value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// What stands behind "name:\t" in a status file.
+std::string_view StatusField(std::string_view status, std::string_view name) {
+  const std::string key = absl::StrFormat("\n%s:\t", name);
+  const size_t begin = status.find(key);
+  if (begin == std::string_view::npos) return {};
+  const std::string_view rest = status.substr(begin + key.size());
+  return rest.substr(0, rest.find('\n'));
+}
+
+}  // namespace
+
+bool SleepsInKernel(int thread_id) {
+  const TaskFile file(thread_id, "stat");
+  const std::string_view stat = file.text();
+  const size_t name_end = stat.rfind(')');  // the state follows the last one
+  return name_end != std::string_view::npos && name_end + 2 < stat.size() && stat[name_end + 2] != 'R';
+}
+
+std::optional<SystemCall> ParseSystemCall(std::string_view line) {
+  if (line.ends_with('\n')) line.remove_suffix(1);
+  const auto next_word = [&line] {
+    const std::string_view word = line.substr(0, line.find(' '));
+    line.remove_prefix(word.size() == line.size() ? word.size() : word.size() + 1);
+    return word;
+  };
+  const auto next_address = [&next_word] {
+    const std::string_view word = next_word();
+    return word.starts_with("0x") ? ParseInteger<uint64_t>(word.substr(2), 16) : std::nullopt;
+  };
+  SystemCall call;
+  const auto number = ParseInteger<int64_t>(next_word(), 10);
+  if (!number) return std::nullopt;  // "running"
+  call.number = *number;
+  if (call.number >= 0) {
+    for (uint64_t& argument : call.arguments) {
+      const auto value = next_address();
+      if (!value) return std::nullopt;
+      argument = *value;
+    }
+  }
+  const auto sp = next_address();
+  const auto pc = next_address();
+  if (!sp || !pc || !line.empty()) return std::nullopt;
+  call.sp = *sp;
+  call.pc = *pc;
+  return call;
+}
+
+std::optional<SystemCall> SleepingSystemCall(int thread_id) { return ParseSystemCall(TaskFile(thread_id, "syscall").text()); }
+
+std::optional<uint64_t> SleepCount(int thread_id) {
+  return ParseInteger<uint64_t>(StatusField(TaskFile(thread_id, "status").text(), "voluntary_ctxt_switches"), 10);
+}
+
+bool SignalIsPending(int thread_id, int signal_number) {
+  const auto pending = ParseInteger<uint64_t>(StatusField(TaskFile(thread_id, "status").text(), "SigPnd"), 16);
+  return pending.has_value() && (*pending >> (signal_number - 1) & 1) != 0;
+}
+
+}  // namespace fiberscope::internal

@@ -1,0 +1,43 @@
+// What the kernel says about a thread of this process, without disturbing it: /proc/self/task/<id>.
+//
+// Nothing (nullopt, false) when the thread has ended or /proc is not there.
+//
+// Thread-safe. Blocks the thread for a read of a file that is not on a disk, 5-30 us.
+// Formats: proc_pid_stat(5), proc_pid_status(5), proc_pid_syscall(5).
+#ifndef FIBERSCOPE_RUNTIME_THREAD_STATUS_H_
+#define FIBERSCOPE_RUNTIME_THREAD_STATUS_H_
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace fiberscope::internal {
+
+// Whether the kernel has put the thread to sleep. Its CPU clock would not do: that stands still, too, while a thread that could
+// run waits for a CPU.
+bool SleepsInKernel(int thread_id);
+
+// Where a sleeping thread left its own code.
+struct SystemCall {
+  int64_t number = -1;                   // <sys/syscall.h>; -1: no call, a page fault for instance
+  std::array<uint64_t, 6> arguments{};
+  uintptr_t sp = 0;
+  uintptr_t pc = 0;  // behind the instruction that made the call
+  bool operator==(const SystemCall&) const = default;
+};
+// Nothing: it runs, or could.
+std::optional<SystemCall> SleepingSystemCall(int thread_id);
+// One line of /proc/.../syscall.
+std::optional<SystemCall> ParseSystemCall(std::string_view line);
+
+// How often the thread has gone to sleep. If that is the same before a SleepingSystemCall() and after a later one, the thread has
+// slept all the time between the two.
+std::optional<uint64_t> SleepCount(int thread_id);
+
+// Whether a signal that was sent to the thread itself waits for it, because it blocks the signal or has not run since.
+bool SignalIsPending(int thread_id, int signal_number);
+
+}  // namespace fiberscope::internal
+
+#endif  // FIBERSCOPE_RUNTIME_THREAD_STATUS_H_
