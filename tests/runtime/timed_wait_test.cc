@@ -241,6 +241,17 @@ TEST_P(TimedWaitTest, MutexesAndOtherFibersWaitsAreNotCancelled) {
   });
 }
 
+#ifdef FIBERSCOPE_DCHECK_ENABLED
+TEST_P(TimedWaitTest, AWaitWithinAnotherIsNamed) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(RunInFiber([] {
+                 const Suspension outer;
+                 const Suspension inner;
+               }),
+               "a wait begins within another one");
+}
+#endif
+
 // ---- Timed forms of the objects
 
 TEST_P(TimedWaitTest, TimedWaitsOfEveryObjectTimeOutAndLeaveNothingBehind) {
