@@ -12,6 +12,8 @@
 //     may have written a slot again, but only after head had passed it, so the compare-and-swap fails.
 //   - head never repeats (32 bits, and a thief would have to sleep through 2^32 pops to be fooled).
 //
+// Checked: tests/runtime/model/run_queue_model.
+//
 // Push and Pop are Worker-confined (the owner's); StealInto may be called by any other owner. Never blocks.
 // Cost: Push one store; Pop one compare-and-swap.
 #ifndef FIBERSCOPE_RUNTIME_RUN_QUEUE_H_

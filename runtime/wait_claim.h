@@ -41,6 +41,8 @@
 // For plain threads the record and the claim are the same; the winner arrives by setting the futex that the thread sleeps on
 // (waiter.h), and the thread puts the word at rest itself.
 //
+// Checked: tests/runtime/model/wait_claim_model, select_model.
+//
 // Thread-safe as described. Never blocks. Cost: one locked instruction per Claim and per Arrive.
 #ifndef FIBERSCOPE_RUNTIME_WAIT_CLAIM_H_
 #define FIBERSCOPE_RUNTIME_WAIT_CLAIM_H_

@@ -1,5 +1,7 @@
 #include "runtime/scheduler.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -190,6 +192,41 @@ TEST_P(SchedulerTest, AFiberMayParkInsideCatchAndGoOnOnAnotherThread) {
     });
   }
   group.Wait();
+}
+
+// Goal: an exception that crosses a park inside a catch block is rethrown on another thread. Method: whoever wakes the fiber keeps
+// the thread busy on which it came there, so that only another one can go on with it; again, until that has happened.
+TEST_P(SchedulerTest, AnExceptionIsRethrownOnAnotherThreadThanItWasCaughtOn) {
+  if (GetParam() == 1) GTEST_SKIP() << "there is no other thread";
+  RunInFiber([] {
+    Channel<int> wake(1);
+    std::atomic<bool> moved{false};
+    pid_t caught_on = 0;
+    std::vector<Fiber> wakers;
+    std::string what;
+    try {
+      try {
+        throw std::runtime_error("caught on one thread");
+      } catch (const std::exception&) {
+        caught_on = gettid();
+        do {
+          wakers.push_back(Spawn([&] {
+            wake.Send(1);
+            while (gettid() == caught_on && !moved) sched_yield();
+          }));
+          wake.Receive();
+        } while (gettid() == caught_on);
+        moved = true;
+        throw;
+      }
+    } catch (const std::exception& exception) {
+      EXPECT_NE(gettid(), caught_on);
+      what = exception.what();
+    }
+    EXPECT_EQ(what, "caught on one thread");
+    EXPECT_EQ(std::current_exception(), nullptr);
+    for (const Fiber& waker : wakers) waker.Join();
+  });
 }
 
 TEST_P(SchedulerTest, UncaughtExceptionCountTravelsWithTheFiber) {
@@ -547,6 +584,26 @@ TEST_P(SchedulerTest, TwoSchedulersExchangeValues) {
   echo.Join();
 }
 
+class SchedulerDeathTest : public testing::RuntimeTest {};
+
+TEST_P(SchedulerDeathTest, MisuseIsNamed) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        std::atomic<bool> known{false};
+        Fiber self;
+        self = scheduler().Spawn([&] {
+          while (!known) this_fiber::Yield();
+          self.Join();
+        });
+        known = true;
+        self.Join();
+      },
+      "fiber [0-9]+ joins itself");
+  EXPECT_DEATH(RunInFiber([&] { scheduler().Stop(); }), "a scheduler cannot be stopped by one of its fibers");
+}
+
+INSTANTIATE_TEST_SUITE_P(Processors, SchedulerDeathTest, ::testing::Values(1));
 INSTANTIATE_TEST_SUITE_P(Processors, SchedulerTest, ::testing::Values(1, 2, 4));
 
 }  // namespace

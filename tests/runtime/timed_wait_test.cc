@@ -4,7 +4,9 @@
 #include <array>
 #include <atomic>
 #include <functional>
+#include <mutex>
 #include <random>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -239,6 +241,17 @@ TEST_P(TimedWaitTest, MutexesAndOtherFibersWaitsAreNotCancelled) {
   });
 }
 
+#ifdef FIBERSCOPE_DCHECK_ENABLED
+TEST_P(TimedWaitTest, AWaitWithinAnotherIsNamed) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(RunInFiber([] {
+                 const Suspension outer;
+                 const Suspension inner;
+               }),
+               "a wait begins within another one");
+}
+#endif
+
 // ---- Timed forms of the objects
 
 TEST_P(TimedWaitTest, TimedWaitsOfEveryObjectTimeOutAndLeaveNothingBehind) {
@@ -276,6 +289,49 @@ TEST_P(TimedWaitTest, TimedWaitsOfEveryObjectTimeOutAndLeaveNothingBehind) {
     EXPECT_TRUE(group.WaitFor(hours(1)).ok());
     EXPECT_TRUE(semaphore.AcquireFor(1, hours(1)).ok());
     semaphore.Release();
+  });
+}
+
+// A table: what each timed form does when its time is over before it begins, without and with what it wants.
+TEST_P(TimedWaitTest, ATimeoutOfZeroOrLessTakesWhatIsThereAndDoesNotWait) {
+  RunInFiber([] {
+    Channel<int> channel(1);
+    Semaphore semaphore(0);
+    WaitGroup group;
+    Mutex mutex;
+    std::unique_lock held(mutex);
+    struct Row {
+      const char* name;
+      std::function<bool(std::chrono::nanoseconds)> done;
+      std::function<void()> prepare;
+    };
+    const Row rows[] = {
+        {"receive", [&](auto t) { return channel.ReceiveFor(t).ok(); }, [&] { channel.Send(1); }},
+        {"send", [&](auto t) { return channel.SendFor(1, t).ok(); }, [&] { channel.TryReceive(); }},
+        {"acquire", [&](auto t) { return semaphore.AcquireFor(1, t).ok(); }, [&] { semaphore.Release(); }},
+        {"wait group", [&](auto t) { return group.WaitFor(t).ok(); }, [&] { group.Done(); }},
+        {"mutex",
+         [&](auto t) {
+           bool locked = false;  // by another fiber: this one has it
+           Spawn([&] {
+             locked = mutex.try_lock_for(t);
+             if (locked) mutex.unlock();
+           }).Join();
+           return locked;
+         },
+         [&] { held.unlock(); }},
+    };
+    for (const std::chrono::nanoseconds timeout : {std::chrono::nanoseconds(0), std::chrono::nanoseconds(-1), std::chrono::nanoseconds::min()}) {
+      for (const Row& row : rows) {
+        if (row.name == std::string_view("send")) channel.Send(1);
+        if (row.name == std::string_view("wait group")) group.Add(1);
+        if (row.name == std::string_view("mutex") && !held.owns_lock()) held.lock();
+        EXPECT_FALSE(row.done(timeout)) << row.name << " " << timeout.count();
+        row.prepare();
+        EXPECT_TRUE(row.done(timeout)) << row.name << " " << timeout.count();
+        channel.TryReceive();
+      }
+    }
   });
 }
 

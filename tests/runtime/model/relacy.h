@@ -1,7 +1,7 @@
 // Relacy (relacy-dev) for model checks: interleavings under the C++ memory model, in which a relaxed load may be stale.
 //
 // Relacy counts allocations, spins and threads by macros of its own, so a file that includes this one is a program of its own
-// and includes none of our code.
+// and includes none of our code, unless by way of relacy_std.h.
 #ifndef FIBERSCOPE_TESTS_RUNTIME_MODEL_RELACY_H_
 #define FIBERSCOPE_TESTS_RUNTIME_MODEL_RELACY_H_
 

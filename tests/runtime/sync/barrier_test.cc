@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <memory>
 #include <random>
 
 #include "runtime/sync/wait_group.h"
@@ -80,6 +81,37 @@ TEST_P(BarrierTest, DeadlinesRacingWithTheLastArrival) {
   EXPECT_EQ(rounds[0], rounds[1]);
 }
 
+class BarrierDeathTest : public testing::RuntimeTest {};
+
+TEST_P(BarrierDeathTest, MisuseIsNamed) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH({ Barrier(0, "step"); }, "a barrier \\(step\\) for 0 parties");
+  EXPECT_DEATH({ Barrier(-3, "step"); }, "a barrier \\(step\\) for -3 parties");
+  EXPECT_DEATH(
+      {
+        Barrier barrier(1, "step");
+        barrier.ArriveAndDrop();
+        barrier.ArriveAndWait();
+      },
+      "barrier \\(step\\) is used by more than its 0 parties");
+  EXPECT_DEATH(
+      {
+        Barrier barrier(1, "step");
+        barrier.ArriveAndDrop();
+        barrier.ArriveAndDrop();
+      },
+      "barrier \\(step\\) is used by more than its 0 parties");
+  EXPECT_DEATH(
+      {
+        auto barrier = std::make_unique<Barrier>(2, "step");
+        const Fiber waiter = scheduler().Spawn([&] { barrier->ArriveAndWait(); });
+        AwaitState(waiter, FiberState::kWaiting);
+        barrier.reset();
+      },
+      "barrier \\(step\\) destroyed while somebody waits for it");
+}
+
+INSTANTIATE_TEST_SUITE_P(Processors, BarrierDeathTest, ::testing::Values(1));
 INSTANTIATE_TEST_SUITE_P(Processors, BarrierTest, ::testing::Values(1, 2, 4, 8));
 
 }  // namespace

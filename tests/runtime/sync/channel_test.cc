@@ -248,6 +248,23 @@ TEST_P(ChannelTest, WhatWasAcceptedBeforeACloseIsReceived) {
   }
 }
 
+TEST_P(ChannelTest, ARangeEndsWhenTheChannelIsClosedAndEmpty) {
+  for (const size_t capacity : {0, 1, 20}) {
+    Channel<int> channel(capacity);
+    const Fiber sender = scheduler().Spawn([&] {
+      for (int i = 0; i < 10; ++i) channel.Send(i);
+      channel.Close();
+    });
+    RunInFiber([&] {
+      int next = 0;
+      for (const int value : channel) EXPECT_EQ(value, next++);
+      EXPECT_EQ(next, 10);
+      for ([[maybe_unused]] const int value : channel) ADD_FAILURE() << "a value after the end: " << value;
+    });
+    sender.Join();
+  }
+}
+
 // ---- Many
 
 TEST_P(ChannelTest, ManySendersAndManyReceiversLoseAndDoubleNothing) {
@@ -445,6 +462,7 @@ TEST_P(ChannelTest, MisuseEndsTheProcess) {
         channel.reset();
       },
       "channel [0-9]+ \\(orders\\) destroyed while somebody waits on it");
+  EXPECT_DEATH(Close(static_cast<Channel<int>*>(nullptr)), "close of no channel");
 }
 
 INSTANTIATE_TEST_SUITE_P(Processors, ChannelTest, ::testing::Values(1, 4));

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <deque>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -138,6 +139,22 @@ TEST_P(ConditionVariableDeathTest, WaitingWithoutTheMutexIsNamed) {
         condition.wait(lock);
       },
       "wait for condition variable \\(changed\\) without the mutex, which nobody holds");
+}
+
+TEST_P(ConditionVariableDeathTest, ItsEndWhileSomebodyWaitsIsNamed) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        Mutex mutex;
+        auto condition = std::make_unique<ConditionVariable>("changed");
+        const Fiber waiter = scheduler().Spawn([&] {
+          std::unique_lock lock(mutex);
+          condition->wait(lock);
+        });
+        AwaitState(waiter, FiberState::kWaiting);
+        condition.reset();
+      },
+      "condition variable \\(changed\\) destroyed while somebody waits for it");
 }
 
 INSTANTIATE_TEST_SUITE_P(Processors, ConditionVariableTest, ::testing::Values(1, 2, 4, 8));

@@ -48,6 +48,18 @@ TEST_P(OnceTest, AFunctionThatThrowsWasNotDone) {
   });
 }
 
+class OnceDeathTest : public testing::RuntimeTest {};
+
+TEST_P(OnceDeathTest, AFunctionThatAsksForItselfIsNamed) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(RunInFiber([] {
+                 Once once("setup");
+                 once.Do([&] { once.Do([] {}); });
+               }),
+               "fiber [0-9]+ locks mutex \\(setup\\) twice");
+}
+
+INSTANTIATE_TEST_SUITE_P(Processors, OnceDeathTest, ::testing::Values(1));
 INSTANTIATE_TEST_SUITE_P(Processors, OnceTest, ::testing::Values(1, 2, 4));
 
 }  // namespace

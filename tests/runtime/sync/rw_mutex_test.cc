@@ -163,6 +163,40 @@ TEST_P(RwMutexDeathTest, MisuseIsNamed) {
         mutex.lock_shared();
       },
       "rw-mutex \\(table\\) destroyed while 1 read");
+  EXPECT_DEATH(
+      {
+        RwMutex mutex("table");
+        mutex.lock();
+      },
+      "rw-mutex \\(table\\) destroyed while thread [0-9]+ writes");
+  EXPECT_DEATH(
+      {
+        RwMutex mutex("table");
+        mutex.lock();
+        mutex.lock_shared();
+      },
+      "thread [0-9]+ locks rw-mutex \\(table\\) for reading while it writes");
+  EXPECT_DEATH(
+      {
+        RwMutex mutex("table");
+        mutex.lock();
+        RunInFiber([&] { mutex.unlock(); });
+      },
+      "fiber [0-9]+ unlocks rw-mutex \\(table\\), which thread [0-9]+ holds");
+  EXPECT_DEATH(
+      {
+        RwMutex mutex("table");
+        mutex.lock();
+        mutex.unlock_shared();
+      },
+      "rw-mutex \\(table\\) is unlocked for reading, but nobody reads");
+  EXPECT_DEATH(
+      {
+        RwMutex mutex("table");
+        mutex.lock_shared();
+        mutex.unlock();
+      },
+      "thread [0-9]+ unlocks rw-mutex \\(table\\), which nobody holds");
 }
 
 INSTANTIATE_TEST_SUITE_P(Processors, RwMutexTest, ::testing::Values(1, 2, 4, 8));

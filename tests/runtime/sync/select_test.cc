@@ -318,6 +318,100 @@ TEST_P(SelectTest, ChoosesAmongReadyCasesWithEqualProbability) {
   });
 }
 
+// The same channel twice or more in one select: after the select has ended by another case, none of its nodes takes what comes, not
+// even while the fiber is in its next wait.
+TEST_P(SelectTest, CasesOnOneChannelAllLeaveIt) {
+  RunInFiber([&] {
+    for (const size_t capacity : {0u, 1u}) {
+      Channel<int> twice(capacity);
+      Channel<int> other(capacity);
+      Channel<int> next;
+      std::optional<int> into[3];
+      const Fiber selector = Spawn([&] {
+        EXPECT_EQ(Select(ReceiveCase(&twice, into[0]), ReceiveCase(&twice, into[1]), ReceiveCase(&other, into[2])), 2u);
+        EXPECT_EQ(next.ReceiveFor(hours(1)).value(), 3);
+      });
+      AwaitState(selector, FiberState::kWaiting);
+      std::optional<int> received;
+      const Fiber receiver = Spawn([&] { received = twice.Receive(); });
+      AwaitState(receiver, FiberState::kWaiting);
+      other.Send(1);
+      AwaitState(selector, FiberState::kWaiting);
+      twice.Send(2);
+      receiver.Join();
+      next.Send(3);
+      selector.Join();
+      EXPECT_EQ(received, 2);
+      EXPECT_EQ(into[0], std::nullopt);
+      EXPECT_EQ(into[1], std::nullopt);
+      EXPECT_EQ(into[2], 1);
+    }
+  });
+}
+
+// Of two sends on one channel each is chosen with probability 1/2: of 4000, mean 2000, standard deviation below 32; 1800..2200 is
+// six of them on each side. A select that waits, and one that finds room.
+TEST_P(SelectTest, DuplicatedCasesAreChosenWithEqualProbability) {
+  for (const size_t capacity : {0u, 1u, 100u}) {
+    Channel<int> channel(capacity);
+    const Fiber sender = scheduler().Spawn([&] {
+      for (int i = 0; i < 4000; ++i) {
+        int zero = 0;
+        int one = 1;
+        Select(SendCase(&channel, zero), SendCase(&channel, one));
+      }
+      channel.Close();
+    });
+    int counts[2] = {};
+    RunInFiber([&] {
+      for (const int value : channel) ++counts[value];
+    });
+    sender.Join();
+    EXPECT_EQ(counts[0] + counts[1], 4000);
+    EXPECT_GT(counts[0], 1800) << capacity;
+    EXPECT_LT(counts[0], 2200) << capacity;
+  }
+}
+
+// Those who select wait in one line with those who just receive or send.
+TEST_P(SelectTest, ASelectKeepsItsPlaceInTheQueue) {
+  RunInFiber([&] {
+    for (const bool sends : {false, true}) {
+      Channel<int> channel;
+      Channel<int> never;
+      std::vector<int> order;
+      std::vector<Fiber> fibers;
+      for (int i = 0; i < 6; ++i) {
+        fibers.push_back(Spawn([&, i] {
+          std::optional<int> into;
+          std::optional<int> nothing;
+          int value = i;
+          if (sends) {
+            i % 2 == 0 ? static_cast<void>(channel.Send(i))
+                       : static_cast<void>(Select(ReceiveCase(&never, nothing), SendCase(&channel, value)));
+            return;
+          }
+          if (i % 2 == 0) {
+            into = channel.Receive();
+          } else {
+            Select(ReceiveCase(&never, nothing), ReceiveCase(&channel, into));
+          }
+          EXPECT_EQ(into, i);
+        }));
+        AwaitState(fibers.back(), FiberState::kWaiting);
+      }
+      for (int i = 0; i < 6; ++i) {
+        if (sends) {
+          EXPECT_EQ(channel.Receive(), i);
+        } else {
+          channel.Send(i);
+        }
+      }
+      for (const Fiber& fiber : fibers) fiber.Join();
+    }
+  });
+}
+
 TEST_P(SelectTest, ManyCasesAndSeveralSizesInOneFiber) {
   RunInFiber([&] {
     for (const size_t n : {2u, 4u, 5u, 100u, 3u, 1u, 40u}) {
@@ -486,6 +580,91 @@ TEST_P(SelectLoadTest, SelectsThatFaceSelectsPairUp) {
   }
   group.Wait();
   EXPECT_EQ(sent, received);
+}
+
+// Each of several fibers offers its number to the others and takes one of theirs, on one channel: nobody gets his own.
+TEST_P(SelectLoadTest, NobodyMeetsHimselfInACrowd) {
+  for (const int parties : {2, 6}) {
+    constexpr int kRounds = 500;
+    Channel<int> channel;
+    std::atomic<int> sent{0};
+    std::atomic<int> received{0};
+    WaitGroup group;
+    for (int party = 0; party < parties; ++party) {
+      group.Add(1);
+      scheduler_.Spawn([&, party] {
+        for (int i = 0; i < kRounds; ++i) {
+          std::optional<int> into;
+          int value = party;
+          // Both orders of the cases.
+          const bool receives_first = i % 2 == 0;
+          const absl::StatusOr<size_t> chosen =
+              receives_first ? SelectFor(milliseconds(1), ReceiveCase(&channel, into), SendCase(&channel, value))
+                             : SelectFor(milliseconds(1), SendCase(&channel, value), ReceiveCase(&channel, into));
+          if (!chosen.ok()) continue;  // the others may have done all of theirs
+          const bool did_receive = (*chosen == 0) == receives_first;
+          ASSERT_EQ(into.has_value(), did_receive);
+          if (did_receive) {
+            ASSERT_NE(*into, party);
+          }
+          ++(did_receive ? received : sent);
+        }
+        group.Done();
+      });
+    }
+    group.Wait();
+    EXPECT_EQ(sent, received);
+    EXPECT_GT(sent, 0);
+  }
+}
+
+// One of two channels is ready at every moment, though not always the same: a select with a default must not take the default. The
+// channels between them, never ready, make the select slow enough to be overtaken.
+TEST_P(SelectLoadTest, ADefaultIsNotTakenWhileACaseIsReady) {
+  enum class Way { kReceiveElsewhere, kCloseElsewhere, kCloseTheSame };
+  constexpr int kRounds = 3000;
+  constexpr size_t kChannels = 32;
+  for (const Way way : {Way::kReceiveElsewhere, Way::kCloseElsewhere, Way::kCloseTheSame}) {
+    std::array<std::unique_ptr<Channel<int>>, kChannels> channels;
+    std::atomic<int> begun{0};
+    std::atomic<int> ended{0};
+    std::atomic<int> defaults{0};
+    const Fiber selector = scheduler_.Spawn([&] {
+      for (int round = 1; round <= kRounds; ++round) {
+        while (begun != round) {
+        }
+        std::optional<int> into;
+        std::vector<SelectCase> cases;
+        for (auto& channel : channels) cases.push_back(ReceiveCase(channel.get(), into));
+        if (!TrySelect(cases).has_value()) ++defaults;
+        ended = round;
+      }
+    });
+    for (int round = 1; round <= kRounds; ++round) {
+      for (auto& channel : channels) channel = std::make_unique<Channel<int>>(1);
+      Channel<int>& first = *channels[0];
+      Channel<int>& second = *channels[1];
+      first.Send(1);
+      begun = round;
+      // Later each time: the select takes a few microseconds to ask all.
+      for (volatile int pause = round; pause > 0;) pause = pause - 1;
+      switch (way) {
+        case Way::kReceiveElsewhere:
+          second.Send(1);
+          break;
+        case Way::kCloseElsewhere:
+          second.Close();
+          break;
+        case Way::kCloseTheSame:
+          first.Close();
+          break;
+      }
+      first.TryReceive();
+      while (ended != round) sched_yield();
+    }
+    selector.Join();
+    EXPECT_EQ(defaults, 0) << "way " << static_cast<int>(way);
+  }
 }
 
 TEST_P(SelectLoadTest, CloseWhileManyAreBlocked) {

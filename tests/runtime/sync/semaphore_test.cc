@@ -1,6 +1,7 @@
 #include "runtime/sync/semaphore.h"
 
 #include <atomic>
+#include <memory>
 #include <vector>
 
 #include "runtime/sync/wait_group.h"
@@ -80,7 +81,23 @@ class SemaphoreDeathTest : public testing::RuntimeTest {};
 
 TEST_P(SemaphoreDeathTest, TooManyPermitsAreNamed) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_DEATH({ Semaphore(1, "slots").Release(Semaphore::kMaxPermits); }, "release of [0-9]+ permits of semaphore \\(slots\\)");
+  EXPECT_DEATH({ Semaphore(1, "slots").Release(Semaphore::kMaxPermits); },
+               "release of 4611686018427387903 permits of semaphore \\(slots\\), which has 1");
+  EXPECT_DEATH({ Semaphore(Semaphore::kMaxPermits + 1, "slots"); }, "a semaphore \\(slots\\) of 4611686018427387904 permits");
+  EXPECT_DEATH({ Semaphore(1, "slots").Acquire(Semaphore::kMaxPermits + 1); },
+               "4611686018427387904 permits of semaphore \\(slots\\) can never be there");
+}
+
+TEST_P(SemaphoreDeathTest, ItsEndWhileSomebodyWaitsIsNamed) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        auto semaphore = std::make_unique<Semaphore>(0, "slots");
+        const Fiber waiter = scheduler().Spawn([&] { semaphore->Acquire(); });
+        AwaitState(waiter, FiberState::kWaiting);
+        semaphore.reset();
+      },
+      "semaphore \\(slots\\) destroyed while somebody waits for it");
 }
 
 INSTANTIATE_TEST_SUITE_P(Processors, SemaphoreTest, ::testing::Values(1, 2, 4, 8));

@@ -82,6 +82,29 @@ TEST_P(TimerTest, TheSchedulerMayStopWhileTimersRun) {
   StopScheduler();
 }
 
+TEST_P(TimerTest, ATimeThatHasPassedFiresAtOnce) {
+  RunInFiber([] {
+    for (const auto delay : {std::chrono::nanoseconds(hours(-1)), std::chrono::nanoseconds(0), std::chrono::nanoseconds::min()}) {
+      Timer timer(delay);
+      EXPECT_TRUE(timer.channel().Receive().has_value());
+    }
+  });
+}
+
+class TimerDeathTest : public testing::RuntimeTest {};
+
+TEST_P(TimerDeathTest, MisuseIsNamed) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(RunInFiber([] { Ticker ticker(microseconds(0)); }), "a ticker with a period of 0 ns");
+  EXPECT_DEATH(RunInFiber([] {
+                 Ticker ticker(hours(1));
+                 ticker.Reset(microseconds(-1));
+               }),
+               "a ticker with a period of -1000 ns");
+  EXPECT_DEATH({ Timer timer(microseconds(1)); }, "timers are made and reset on fibers");
+}
+
+INSTANTIATE_TEST_SUITE_P(Processors, TimerDeathTest, ::testing::Values(1));
 INSTANTIATE_TEST_SUITE_P(Processors, TimerTest, ::testing::Values(1, 2, 4));
 
 }  // namespace
