@@ -7,14 +7,17 @@
 #include <boost/asio/ip/address_v4.hpp>
 #include <chrono>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "runtime/fiber_state.h"
 #include "runtime/registry.h"
 #include "runtime/scheduler.h"
+#include "runtime/wait_reason.h"
 #include "server/example/order_log.h"
 #include "tests/testing/raw_client.h"
 
@@ -137,6 +140,43 @@ TEST_P(OrderServiceTest, ARequestEndsAtItsDeadlineWhereverItWaits) {
     ASSERT_TRUE(client.Request("GET", kOrder));
   }
   for (RawClient& client : clients) EXPECT_EQ(client.Read().status, 504);
+}
+
+// Until the service's fibers, but for the two that are always there, are these, each "name state".
+void AwaitFibers(const std::multiset<std::string>& expected) {
+  std::multiset<std::string> seen;
+  while (seen != expected) {
+    seen.clear();
+    fiberscope::ForEachFiber({.stacks = false}, [&](const fiberscope::FiberSnapshot& fiber) {
+      if (fiber.name == "accept" || fiber.name == "housekeeper") return true;
+      const bool waits = fiber.state == fiberscope::FiberState::kWaiting;
+      seen.insert(std::string(fiber.name) + " " +
+                  (waits ? fiberscope::WaitReasonName(fiber.wait_reason) : fiberscope::StateName(fiber.state)));
+      return true;
+    });
+  }
+}
+
+TEST_P(OrderServiceTest, EachStageIsSeenToWaitForTheNext) {
+  StartWithStuckLog(
+      {.order_workers = 2, .request_timeout = std::chrono::hours(1), .inventory_timeout = std::chrono::hours(1)});
+  std::vector<RawClient> clients(3);
+  for (RawClient& client : clients) ASSERT_TRUE(client.Connect(port()));
+  std::multiset<std::string> expected = {"connection io", "connection io", "connection io",
+                                         "inventory channel receive"};
+  AwaitFibers(expected);
+
+  ASSERT_TRUE(clients[0].Request("GET", kOrder));
+  expected = {"connection wait group", "connection io",       "connection io",
+              "request suspend",       "order-worker select", "inventory blocking"};
+  AwaitFibers(expected);
+
+  // Of the other two one has the second worker, which finds the inventory busy, and one is in the pool's queue.
+  for (int i : {1, 2}) ASSERT_TRUE(clients[i].Request("GET", kOrder));
+  expected = {"connection wait group", "connection wait group",     "connection wait group",
+              "request suspend",       "request suspend",           "request suspend",
+              "order-worker select",   "order-worker channel send", "inventory blocking"};
+  AwaitFibers(expected);
 }
 
 TEST_P(OrderServiceTest, MoreOrdersThanThePoolHoldsAreRejected) {
