@@ -17,7 +17,10 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 #include "runtime/registry.h"
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
@@ -134,6 +137,10 @@ int Run() {
 
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage("a small order service on fibers, and its debug server");
+  // --help shows the flags of this file, whose name is not the program's.
+  absl::FlagsUsageConfig usage;
+  usage.contains_help_flags = [](absl::string_view file) { return absl::EndsWith(file, "server/main.cc"); };
+  absl::SetFlagsUsageConfig(usage);
   absl::ParseCommandLine(argc, argv);
   try {
     return Run();

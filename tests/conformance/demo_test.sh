@@ -81,6 +81,8 @@ for bad in --addr=nowhere --addr=1.2.3.4.5:6 --addr=192.0.2.1:0 --park=-1 --load
   said=$("$demo" --addr=127.0.0.1:0 $bad 2>&1) || status=$?
   [[ $status == 1 && $(wc -l <<<"$said") == 1 && $said == demo:* ]] || fail "$bad: status $status, said: $said"
 done
+help=$("$demo" --help || true)  # Abseil's ends with status 1
+for flag in addr service_addr processors load leak park stall log_dir; do expect --help "$help" "^ +--$flag \("; done
 said=$(TMPDIR=/nowhere "$demo" --addr=127.0.0.1:0 2>&1) && fail "the demo started without a place for its log"
 [[ $said == "demo: order log: make a directory in /nowhere: No such file or directory" ]] || fail "TMPDIR=/nowhere: said: $said"
 stop_demo
