@@ -1,10 +1,15 @@
 #include "pprof/machinery.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 namespace fiberscope::pprof {
 namespace {
+
+// Between a fiber's entry and the user's function.
+constexpr std::string_view kGlueFiles[] = {"runtime/spawn.h", "runtime/scope.h", "runtime/pool.h", "runtime/pool.cc"};
 
 // The function itself, an instance of it if it is a template, or something local to it.
 bool IsOrIsWithin(std::string_view name, std::string_view function) {
@@ -31,15 +36,49 @@ size_t LengthWithoutRootFrames(std::span<const Frame> frames) {
   return length;
 }
 
-// "void fiberscope::internal::RunEntry<ns::Start()::{lambda()#1}>(void*, bool)" -> "ns::Start()::{lambda()#1}"; empty when
+// Argument `n` of the template argument list that `text` begins with, after its "<": ("int, ns::F()::{lambda()#1}>::Run()", 1)
+// -> "ns::F()::{lambda()#1}". Empty when there is none.
+std::string_view TemplateArgument(std::string_view text, int n) {
+  constexpr std::string_view kOperator = "operator";
+  size_t begin = 0;
+  int depth = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text.substr(i).starts_with(kOperator)) i = text.find_first_not_of("<>-=!", i + kOperator.size());
+    if (i == std::string_view::npos) return {};
+    const char c = text[i];
+    if (c == '<' || c == '(' || c == '{' || c == '[') ++depth;
+    if (depth == 0 && (c == ',' || c == '>')) {
+      std::string_view argument = text.substr(begin, i - begin);
+      if (argument.ends_with(' ')) argument.remove_suffix(1);  // "> >"
+      if (n-- == 0) return argument;
+      begin = i + 2;  // ", "
+    }
+    if (c == '>' || c == ')' || c == '}' || c == ']') --depth;
+    if (depth < 0) return {};
+  }
+  return {};
+}
+
+// The type of the user's function for which a glue function is an instance, from the glue function's name:
+// "void fiberscope::internal::RunEntry<ns::Start()::{lambda()#1}>(void*, bool)" -> "ns::Start()::{lambda()#1}". Empty when
 // it is another function.
-std::string_view SpawnedType(std::string_view run_entry) {
-  constexpr std::string_view kBegin = "fiberscope::internal::RunEntry<";
-  constexpr std::string_view kEnd = ">(void*, bool)";
-  const size_t begin = run_entry.find(kBegin);
-  const size_t end = run_entry.rfind(kEnd);
-  if (begin == std::string_view::npos || end == std::string_view::npos || end < begin + kBegin.size()) return {};
-  return run_entry.substr(begin + kBegin.size(), end - begin - kBegin.size());
+std::string_view SpawnedType(std::string_view glue) {
+  static constexpr struct {
+    std::string_view begin;
+    int argument;
+  } kTemplates[] = {
+      {"void fiberscope::internal::RunEntry<", 0},
+      {"fiberscope::internal::ScopedFiber<", 0},
+      {"fiberscope::internal::FutureTask<", 1},
+      {"fiberscope::internal::CallbackTask<", 1},
+  };
+  for (const auto& each : kTemplates) {
+    if (!glue.starts_with(each.begin)) continue;
+    const std::string_view type = TemplateArgument(glue.substr(each.begin.size()), each.argument);
+    const std::string_view within = SpawnedType(type);
+    return within.empty() ? type : within;
+  }
+  return {};
 }
 
 }  // namespace
@@ -53,7 +92,8 @@ bool IsRootMachinery(const Frame& frame) {
   const std::string name = ShortFunctionName(frame.function);
   return name == "fiberscope_fiber_entry" || IsOrIsWithin(name, "fiberscope::internal::RunEntry") ||
          IsOrIsWithin(name, "fiberscope::internal::FiberMain") ||
-         IsOrIsWithin(name, "fiberscope::internal::(anonymous)::FiberMain") || IsOurs(frame.file, "runtime/spawn.h");
+         IsOrIsWithin(name, "fiberscope::internal::(anonymous)::FiberMain") ||
+         std::ranges::any_of(kGlueFiles, [&](std::string_view path) { return IsOurs(frame.file, path); });
 }
 
 std::vector<Frame> UserFrames(std::span<const Frame> frames) {

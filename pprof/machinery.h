@@ -5,8 +5,8 @@
 //                   runtime/, and assembly symbols that begin with "fiberscope_". Treated as Go treats runtime.*: the
 //                   text forms hide it at the leaf end of a stack unless nothing else is left; address lists and
 //                   profile.proto keep it.
-//   root machinery  what lies below the function the user spawned: the assembly trampoline and the C++ entry glue.
-//                   Never shown anywhere unless nothing else is left.
+//   root machinery  what lies below the function the user spawned: the assembly trampoline, the C++ entry glue, and what scopes
+//                   and pools add to it. Never shown anywhere unless nothing else is left.
 #ifndef FIBERSCOPE_PPROF_MACHINERY_H_
 #define FIBERSCOPE_PPROF_MACHINERY_H_
 

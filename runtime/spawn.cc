@@ -6,6 +6,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/fence.h"
 #include "runtime/context.h"
+#include "runtime/park.h"
 #include "runtime/scheduler_core.h"
 #include "runtime/select_nodes.h"
 #include "runtime/stack/context_switch.h"
@@ -56,6 +57,17 @@ LastSwitch FiberMain(void* argument) {
     EndFiber(self);
   }
   return Worker::Exit(*Worker::Current());  // perhaps another one than above
+}
+
+// A fiber whose own scheduler stops could do nothing about a refused spawn: it is unwound, as in a wait, and no earlier. Returns
+// if an exception is unwinding it already, and within Blocking(), where it cannot park.
+void UnwindIfStopping() {
+  ControlBlock* const fiber = CurrentFiber();
+  if (fiber == nullptr || !fiber->scheduler->stopping()) return;
+  if (!fiber->scheduler->unwinding() && !Worker::Current()->has_processor()) return;
+  while (Park({.reason = WaitReason::kSuspend}, [](ControlBlock&, void*) { return true; }, nullptr)) {
+  }
+  ThrowStopped();
 }
 
 }  // namespace
@@ -116,6 +128,7 @@ void ThrowSpawnError(const absl::Status& status) {
   const std::string message(status.message().data(), status.message().size());
   switch (status.code()) {
     case absl::StatusCode::kFailedPrecondition:
+      UnwindIfStopping();
       throw std::system_error(std::make_error_code(std::errc::operation_not_permitted), message);
     case absl::StatusCode::kInvalidArgument:
       throw std::system_error(std::make_error_code(std::errc::invalid_argument), message);

@@ -7,20 +7,26 @@
 #include <boost/asio/ip/address.hpp>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 #include "runtime/registry.h"
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
 #include "server/debug_server.h"
 #include "server/example/load.h"
+#include "server/example/order_log.h"
 #include "server/example/order_service.h"
 
 ABSL_FLAG(std::string, addr, "127.0.0.1:6060", "where the debug server listens; port 0: the system chooses");
@@ -29,6 +35,10 @@ ABSL_FLAG(int, processors, 0, "how many fibers run at the same time; 0: one per 
 ABSL_FLAG(int, load, 0, "orders per second that the demo sends to itself");
 ABSL_FLAG(bool, leak, false, "strand one fiber per 10th order on a channel that nobody reads");
 ABSL_FLAG(int, park, 0, "fibers to park, ten calls deep");
+ABSL_FLAG(bool, stall, false,
+          "let one fiber call ::sleep(1), not marked as blocking, every 5 s; the monitor reports it on standard error");
+ABSL_FLAG(std::string, log_dir, "",
+          "where the directory with the order log is made, which is removed at exit; empty: $TMPDIR, or /tmp");
 
 namespace {
 
@@ -69,6 +79,12 @@ int Run() {
   if (load < 0) return Fail(absl::StrFormat("--load=%d is negative", load));
   if (park < 0) return Fail(absl::StrFormat("--park=%d is negative", park));
 
+  const char* const temporary = std::getenv("TMPDIR");
+  const std::string log_dir = absl::GetFlag(FLAGS_log_dir);
+  auto log = demo::OrderLog::Create(!log_dir.empty() ? log_dir : temporary != nullptr ? temporary : "/tmp");
+  if (!log.ok()) return Fail(std::string(log.status().message()));
+  const std::string log_path = log->path();
+
   // Before there are other threads, so that all of them leave these signals to main().
   sigset_t signals;
   sigemptyset(&signals);
@@ -84,17 +100,20 @@ int Run() {
 
   fiberscope::Channel<int> never(0, "never");
   fiberscope::Scheduler scheduler({.processors = absl::GetFlag(FLAGS_processors)});
-  demo::OrderService orders(scheduler, {.endpoint = {service_ip, service->port}, .leak = absl::GetFlag(FLAGS_leak)});
+  demo::OrderService orders(scheduler, *std::move(log),
+                            {.endpoint = {service_ip, service->port}, .leak = absl::GetFlag(FLAGS_leak)});
   const auto endpoint = orders.Start();
   if (!endpoint.ok()) return Fail(std::string(endpoint.status().message()));
   const std::string order_url = absl::StrFormat("http://%s:%d/order", endpoint->address().to_string(), endpoint->port());
   if (load > 0) demo::SpawnClients(scheduler, *endpoint, load);
   if (park > 0) demo::SpawnParkedFibers(scheduler, park, never);
+  if (absl::GetFlag(FLAGS_stall)) demo::SpawnStall(scheduler);
 
   const std::string& address = (*server)->address();
   std::printf(
       "debug server on http://%s/debug/pprof/\n"
       "order service on %s?item=apple&quantity=2\n"
+      "order log in %s\n"
       "\n"
       "Try:\n"
       "  curl -s 'http://%s/debug/pprof/goroutine?debug=1' | head -30\n"
@@ -102,7 +121,7 @@ int Run() {
       "  go tool pprof -top http://%s/debug/pprof/goroutine\n"
       "  curl -s '%s?item=apple&quantity=2'\n"
       "Stop with Ctrl-C.\n",
-      address.c_str(), order_url.c_str(), address.c_str(), address.c_str(), address.c_str(), order_url.c_str());
+      address.c_str(), order_url.c_str(), log_path.c_str(), address.c_str(), address.c_str(), address.c_str(), order_url.c_str());
   std::fflush(stdout);
 
   int signal = 0;
@@ -118,6 +137,10 @@ int Run() {
 
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage("a small order service on fibers, and its debug server");
+  // --help shows the flags of this file, whose name is not the program's.
+  absl::FlagsUsageConfig usage;
+  usage.contains_help_flags = [](absl::string_view file) { return absl::EndsWith(file, "server/main.cc"); };
+  absl::SetFlagsUsageConfig(usage);
   absl::ParseCommandLine(argc, argv);
   try {
     return Run();

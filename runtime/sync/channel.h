@@ -99,7 +99,7 @@ class Channel : public internal::ChannelBase {
       : Channel(capacity, name, CurrentPc()) {}
 
   ~Channel() {
-    while (size_ > 0) TakeFront();
+    while (size_ > 0) static_cast<void>(TakeFront());  // a T may be [[nodiscard]]
   }
 
   // False: the channel is closed, `value` was not sent (and is destroyed).

@@ -1,5 +1,7 @@
 #include "server/example/load.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
@@ -76,6 +78,17 @@ void SpawnClients(fiberscope::Scheduler& scheduler, const tcp::endpoint& endpoin
 
 void SpawnParkedFibers(fiberscope::Scheduler& scheduler, int count, fiberscope::Channel<int>& never) {
   for (int i = 0; i < count; ++i) scheduler.Spawn([&never] { Descend<10>(never); }, {.name = "parked"});
+}
+
+void SpawnStall(fiberscope::Scheduler& scheduler) {
+  scheduler.Spawn(
+      [] {
+        for (;;) {
+          ::sleep(1);  // a call that blocks, as if it did not: Blocking() around it is missing
+          fiberscope::this_fiber::SleepFor(std::chrono::seconds(4));
+        }
+      },
+      {.name = "stall"});
 }
 
 }  // namespace demo

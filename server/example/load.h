@@ -1,4 +1,4 @@
-// Load for the demo: clients that order over real connections, and fibers that just wait.
+// Load for the demo: clients that order over real connections, fibers that just wait, and one that should not do what it does.
 #ifndef FIBERSCOPE_SERVER_EXAMPLE_LOAD_H_
 #define FIBERSCOPE_SERVER_EXAMPLE_LOAD_H_
 
@@ -17,6 +17,9 @@ void SpawnClients(fiberscope::Scheduler& scheduler, const boost::asio::ip::tcp::
 
 // Spawns `count` fibers that each call ten functions deep and then receive from `never`.
 void SpawnParkedFibers(fiberscope::Scheduler& scheduler, int count, fiberscope::Channel<int>& never);
+
+// Spawns a fiber that every 5 s blocks its thread for 1 s in a call that is not marked as blocking: the monitor reports it.
+void SpawnStall(fiberscope::Scheduler& scheduler);
 
 }  // namespace demo
 

@@ -1,5 +1,6 @@
 #include "server/example/order_service.h"
 
+#include <algorithm>
 #include <boost/asio/error.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
@@ -8,14 +9,18 @@
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 #include <charconv>
-#include <chrono>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "runtime/io/use_fiber.h"
+#include "runtime/scope.h"
+#include "runtime/sync/select.h"
 #include "runtime/this_fiber.h"
+#include "runtime/wait_cancelled.h"
 
 namespace demo {
 namespace {
@@ -26,34 +31,53 @@ using boost::system::error_code;
 using fiberscope::use_fiber;
 using tcp = asio::ip::tcp;
 
-constexpr int kOrderWorkers = 4;
 constexpr int kFullShelf = 10'000;
 constexpr uint64_t kLeakEvery = 10;
 
 // An HTTP request line's query, read into an order's fields. False when something is missing or malformed.
-bool ParseOrder(std::string_view target, Reservation& reservation) {
+bool ParseOrder(std::string_view target, Order& order) {
   const boost::urls::result<boost::urls::url_view> url = boost::urls::parse_origin_form(target);
   if (!url || url->path() != "/order") return false;
   const auto item = url->params().find("item");
   if (item == url->params().end() || (*item).value.empty()) return false;
-  reservation.item = (*item).value;
+  order.item = (*item).value;
   const auto quantity = url->params().find("quantity");
   if (quantity == url->params().end()) return false;
   const std::string digits = (*quantity).value;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), reservation.quantity);
-  return error == std::errc() && end == digits.data() + digits.size() && reservation.quantity > 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), order.quantity);
+  return error == std::errc() && end == digits.data() + digits.size() && order.quantity > 0;
+}
+
+unsigned HttpStatus(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kInvalidArgument:
+      return 400;
+    case absl::StatusCode::kFailedPrecondition:
+      return 409;
+    case absl::StatusCode::kResourceExhausted:
+      return 503;
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+      return 504;
+    default:
+      return 500;
+  }
 }
 
 }  // namespace
 
 Store::Store() { FillShelves(); }
 
-bool Store::Take(const std::string& item, int quantity) {
+absl::StatusOr<int> Store::Take(const std::string& item, int quantity) {
   const std::lock_guard lock(mutex_);
   const auto shelf = shelves_.find(item);
-  if (shelf == shelves_.end() || shelf->second < quantity) return false;
-  shelf->second -= quantity;
-  return true;
+  if (shelf == shelves_.end() || shelf->second < quantity) return absl::FailedPreconditionError("sold out");
+  return shelf->second -= quantity;
+}
+
+void Store::PutBack(const std::string& item, int quantity) {
+  const std::lock_guard lock(mutex_);
+  shelves_[item] = std::min(shelves_[item] + quantity, kFullShelf);
 }
 
 void Store::Restock() {
@@ -65,8 +89,15 @@ void Store::FillShelves() {
   for (const char* const item : {"apple", "pear", "plum"}) shelves_[item] = kFullShelf;
 }
 
-OrderService::OrderService(fiberscope::Scheduler& scheduler, const Options& options)
-    : scheduler_(scheduler), options_(options), acceptor_(scheduler.get_executor()) {}
+OrderService::OrderService(fiberscope::Scheduler& scheduler, OrderLog log, const Options& options)
+    : scheduler_(scheduler),
+      options_(options),
+      acceptor_(scheduler.get_executor()),
+      log_(std::move(log)),
+      order_workers_(scheduler, {.fibers = options.order_workers,
+                                 .queue_capacity = options.order_queue,
+                                 .when_full = fiberscope::WhenPoolFull::kReject,
+                                 .name = "order-worker"}) {}
 
 absl::StatusOr<tcp::endpoint> OrderService::Start() {
   error_code error;
@@ -80,7 +111,6 @@ absl::StatusOr<tcp::endpoint> OrderService::Start() {
                                                   error.message()));
   }
   scheduler_.Spawn([this] { AcceptConnections(); }, {.name = "accept"});
-  for (int i = 0; i < kOrderWorkers; ++i) scheduler_.Spawn([this] { RunOrderWorker(); }, {.name = "order-worker"});
   scheduler_.Spawn([this] { RunInventory(); }, {.name = "inventory"});
   scheduler_.Spawn([this] { RunHousekeeper(); }, {.name = "housekeeper"});
   return acceptor_.local_endpoint();
@@ -104,21 +134,17 @@ void OrderService::ServeConnection(tcp::socket socket) {
   boost::beast::flat_buffer buffer(16 * 1024);
   for (;;) {
     error_code error;
-    http::request<http::empty_body> request;
+    Request request;
     http::async_read(socket, buffer, request, use_fiber[error]);
     if (error) return;
 
-    // A fiber of its own for the request, labelled with it: everything it spawns and waits for carries the label.
-    http::response<http::string_body> response{http::status::ok, request.version()};
-    const auto labels = fiberscope::Labels{{"route", "/order"}};
-    fiberscope::Spawn(
-        [&] {
-          unsigned status = 200;
-          response.body() = PlaceOrder({request.target().data(), request.target().size()}, status);
-          response.result(status);
-        },
-        {.name = "request", .labels = labels})
-        .Join();
+    // A fiber of its own for the request, labelled with it: everything it spawns and waits for carries the label. It
+    // uses this fiber's variables, so it lives in a scope.
+    Response response{http::status::ok, request.version()};
+    fiberscope::Scope scope;
+    scope.Spawn([&] { Answer(request, response); },
+                {.name = "request", .labels = fiberscope::Labels{{"route", "/order"}}});
+    scope.Join();
 
     response.set(http::field::content_type, "application/json");
     response.keep_alive(request.keep_alive());
@@ -128,38 +154,88 @@ void OrderService::ServeConnection(tcp::socket socket) {
   }
 }
 
-std::string OrderService::PlaceOrder(std::string_view target, unsigned& status) {
-  boost::json::object answer;
+void OrderService::Answer(const Request& request, Response& response) {
+  // What is done for this request ends by then, here, in the pool, and in the inventory.
+  const fiberscope::ContextScope deadline(fiberscope::this_fiber::context().WithTimeout(options_.request_timeout));
   Order order;
-  if (!ParseOrder(target, order.reservation)) {
-    status = 400;
-    answer["error"] = "ask for /order?item=apple&quantity=2";
-    return boost::json::serialize(answer);
+  absl::StatusOr<int> left = absl::InvalidArgumentError("ask for /order?item=apple&quantity=2");
+  if (ParseOrder({request.target().data(), request.target().size()}, order)) {
+    order.number = next_order_.fetch_add(1, std::memory_order_relaxed) + 1;
+    left = AwaitOrder(order);
   }
-  order.number = next_order_.fetch_add(1, std::memory_order_relaxed) + 1;
-  if (options_.leak && order.number % kLeakEvery == 0) {
-    fiberscope::Spawn([this, number = order.number] { Audit(number); }, {.name = "audit"});
+  boost::json::object answer;
+  if (left.ok()) {
+    answer = {{"order", order.number}, {"item", order.item}, {"quantity", order.quantity}, {"left", *left}};
+  } else {
+    response.result(HttpStatus(left.status().code()));
+    answer["error"] = std::string(left.status().message());
   }
-  fiberscope::Channel<bool> reply(1, "reply");
-  order.reservation.reply = &reply;
-  answer["order"] = order.number;
-  answer["item"] = order.reservation.item;
-  answer["quantity"] = order.reservation.quantity;
-  orders_.Send(std::move(order));
-  if (!reply.Receive().value_or(false)) {
-    status = 409;
-    answer["error"] = "sold out";
-  }
-  return boost::json::serialize(answer);
+  response.body() = boost::json::serialize(answer) + "\n";
 }
 
-void OrderService::RunOrderWorker() {
-  while (std::optional<Order> order = orders_.Receive()) reservations_.Send(std::move(order->reservation));
+absl::StatusOr<int> OrderService::AwaitOrder(const Order& order) {
+  try {
+    auto placed = order_workers_.Submit([this, order] { return PlaceOrder(order); });
+    if (!placed.ok()) return placed.status();
+    return placed->Get();
+  } catch (const fiberscope::WaitCancelled&) {  // the deadline has passed: here, or in the worker
+    return absl::DeadlineExceededError("the order was not placed in time");
+  } catch (const absl::BadStatusOrAccess& not_begun) {  // it has passed in the pool's queue
+    return not_begun.status();
+  }
+}
+
+absl::StatusOr<int> OrderService::PlaceOrder(const Order& order) {
+  if (options_.leak && order.number % kLeakEvery == 0) {
+    // The record outlives the request, so it must not end with the request's context. Nothing else will end it either.
+    fiberscope::Spawn([this, number = order.number] { Audit(number); },
+                      {.name = "audit", .context = fiberscope::this_fiber::context().WithoutCancel()});
+  }
+  const auto reply = std::make_shared<Reply>();
+  reservations_.Send({order, fiberscope::this_fiber::context(), reply});
+  std::optional<int> left;
+  std::optional<absl::Status> refusal;
+  const absl::StatusOr<size_t> answer =
+      fiberscope::SelectFor(options_.inventory_timeout, fiberscope::ReceiveCase(&reply->left, left),
+                            fiberscope::ReceiveCase(&reply->refusal, refusal));
+  if (!answer.ok()) return absl::DeadlineExceededError("the inventory did not answer in time");
+  if (refusal) return *refusal;
+  return *left;
 }
 
 void OrderService::RunInventory() {
-  while (const std::optional<Reservation> reservation = reservations_.Receive()) {
-    reservation->reply->Send(store_.Take(reservation->item, reservation->quantity));
+  while (std::optional<Reservation> next = reservations_.Receive()) {
+    // All that have come meanwhile, so that they share one fsync.
+    std::vector<Reservation> batch;
+    for (; next; next = reservations_.TryReceive()) batch.push_back(std::move(*next));
+    ReserveAndLog(std::move(batch));
+  }
+}
+
+void OrderService::ReserveAndLog(std::vector<Reservation> batch) {
+  std::vector<Reservation> taken;
+  std::string lines;
+  for (Reservation& each : batch) {
+    if (each.context.cancelled()) continue;
+    const absl::StatusOr<int> left = store_.Take(each.order.item, each.order.quantity);
+    if (!left.ok()) {
+      each.reply->refusal.Send(left.status());
+      continue;
+    }
+    each.left = *left;
+    absl::StrAppend(&lines, each.order.number, " ", each.order.item, " ", each.order.quantity, "\n");
+    taken.push_back(std::move(each));
+  }
+  if (taken.empty()) return;
+
+  const absl::Status logged = log_.Append(lines);
+  for (const Reservation& each : taken) {
+    if (logged.ok()) {
+      each.reply->left.Send(each.left);
+    } else {
+      store_.PutBack(each.order.item, each.order.quantity);
+      each.reply->refusal.Send(logged);
+    }
   }
 }
 

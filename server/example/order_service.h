@@ -1,36 +1,58 @@
-// A small order service, so that there is something real to look at: an HTTP front, two stages joined by channels, a store
-// behind a mutex, a housekeeper.
+// A small order service, so that there is something real to look at: an HTTP front, a pool of workers, an inventory
+// with a store behind a mutex and a log on the disk, a housekeeper.
 //
-//     connection ──spawn──► request ──orders──► order worker ──reservations──► inventory ──reply──► request
-//     (one fiber each)      (one each)  (channel, 16)  (a pool of 4)    (channel, 0)     (one)   (channel, 1)
+//     connection ──spawn──► request ──submit──► order worker ──reservations──► inventory ──reply──► order worker
+//     (one fiber each)      (one each)          (a pool of 4)   (channel, 0)    (one)       (two channels, 1)
 //
-//   GET /order?item=apple&quantity=2   -> 200 {"order":17,"item":"apple","quantity":2}; 409 when sold out; 400 when malformed
+//   GET /order?item=apple&quantity=2   -> 200 {"order":17,"item":"apple","quantity":2,"left":9998}
+//   400 malformed, 409 sold out, 503 too many orders, 504 not in time, 500 the log could not be written
 //
-// With `leak`, every 10th request also hands a record to an audit log whose reader was forgotten: one fiber more that waits in
-// a channel send for ever, as leaks do in real services.
+// What it shows: a context with a deadline for each request, which ends every wait made on its behalf, on whatever
+// fiber; a scope that the request's fiber cannot outlive; a pool that rejects what is too much; a select with a
+// timeout; a blocking call marked as one.
+//
+// With `leak`, every 10th order also hands a record to an audit log whose reader was forgotten: one fiber more that
+// waits in a channel send for ever, as leaks do in real services.
 #ifndef FIBERSCOPE_SERVER_EXAMPLE_ORDER_SERVICE_H_
 #define FIBERSCOPE_SERVER_EXAMPLE_ORDER_SERVICE_H_
 
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
-#include <string_view>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "runtime/context.h"
+#include "runtime/pool.h"
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
 #include "runtime/sync/mutex.h"
+#include "server/example/order_log.h"
 
 namespace demo {
+
+struct Order {
+  uint64_t number = 0;
+  std::string item;
+  int quantity = 0;
+};
 
 // What is in stock. Thread-safe; fibers only.
 class Store {
  public:
   Store();
-  // False when there is not enough.
-  bool Take(const std::string& item, int quantity);
+  // How many are left afterwards. kFailedPrecondition: not enough.
+  absl::StatusOr<int> Take(const std::string& item, int quantity);
+  void PutBack(const std::string& item, int quantity);
   // Fills every shelf up again.
   void Restock();
 
@@ -41,25 +63,32 @@ class Store {
   std::map<std::string, int> shelves_;  // GUARDED_BY(mutex_)
 };
 
-struct Reservation {
-  std::string item;
-  int quantity = 0;
-  fiberscope::Channel<bool>* reply = nullptr;  // receives whether it was in stock
+// The inventory's answer comes on one of two channels. There is room in each, so the inventory never waits for a
+// reader.
+struct Reply {
+  fiberscope::Channel<int> left{1, "left"};
+  fiberscope::Channel<absl::Status> refusal{1, "refusal"};
 };
 
-struct Order {
-  uint64_t number = 0;
-  Reservation reservation;
+struct Reservation {
+  Order order;
+  fiberscope::Context context;   // of the request: once it is cancelled nobody waits for the answer
+  std::shared_ptr<Reply> reply;  // shared with whoever asks, who may have gone by the time of the answer
+  int left = 0;
 };
 
 class OrderService {
  public:
   struct Options {
-    boost::asio::ip::tcp::endpoint endpoint;
+    boost::asio::ip::tcp::endpoint endpoint = {};
     bool leak = false;
+    uint32_t order_workers = 4;
+    size_t order_queue = 64;
+    std::chrono::nanoseconds request_timeout = std::chrono::seconds(2);
+    std::chrono::nanoseconds inventory_timeout = std::chrono::seconds(1);
   };
 
-  OrderService(fiberscope::Scheduler& scheduler, const Options& options);
+  OrderService(fiberscope::Scheduler& scheduler, OrderLog log, const Options& options);
 
   // Binds and spawns the service's fibers; they run until the scheduler stops. The address it listens on.
   absl::StatusOr<boost::asio::ip::tcp::endpoint> Start();
@@ -67,22 +96,28 @@ class OrderService {
   uint64_t requests() const { return next_order_.load(std::memory_order_relaxed); }
 
  private:
+  using Request = boost::beast::http::request<boost::beast::http::empty_body>;
+  using Response = boost::beast::http::response<boost::beast::http::string_body>;
+
   void AcceptConnections();
   void ServeConnection(boost::asio::ip::tcp::socket socket);
-  std::string PlaceOrder(std::string_view target, unsigned& status);
-  void RunOrderWorker();
+  void Answer(const Request& request, Response& response);
+  absl::StatusOr<int> AwaitOrder(const Order& order);
+  absl::StatusOr<int> PlaceOrder(const Order& order);
   void RunInventory();
+  void ReserveAndLog(std::vector<Reservation> batch);
   void RunHousekeeper();
   void Audit(uint64_t order);
 
   fiberscope::Scheduler& scheduler_;
   const Options options_;
   boost::asio::ip::tcp::acceptor acceptor_;
+  OrderLog log_;  // the inventory's
   Store store_;
-  fiberscope::Channel<Order> orders_{16, "orders"};
   fiberscope::Channel<Reservation> reservations_{0, "reservations"};
   fiberscope::Channel<uint64_t> audit_log_{0, "audit-log"};
   std::atomic<uint64_t> next_order_{0};
+  fiberscope::Pool order_workers_;  // its tasks use the rest, so it goes first
 };
 
 }  // namespace demo

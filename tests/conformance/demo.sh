@@ -8,8 +8,9 @@ expect() { grep -qE -- "$3" <<<"$2" || fail "$1: no line matches '$3' in:"$'\n'"
 # Starts the demo on free ports; sets `address` to where its debug server listens. A stopped test takes it along.
 start_demo() {
   demo_log=$TEST_TMPDIR/demo.log
+  demo_errors=$TEST_TMPDIR/demo.errors
   : >"$demo_log"
-  "$1" --addr=127.0.0.1:0 "${@:2}" >"$demo_log" 2>&1 &
+  "$1" --addr=127.0.0.1:0 "${@:2}" >"$demo_log" 2>"$demo_errors" &
   demo_pid=$!
   trap 'kill -9 $demo_pid 2>/dev/null || true' EXIT
   address=
@@ -23,7 +24,7 @@ start_demo() {
     fi
   done
   exec 3<&-
-  [[ -n $address ]] || fail "the demo did not start: $(cat "$demo_log")"
+  [[ -n $address ]] || fail "the demo did not start: $(cat "$demo_log" "$demo_errors")"
 }
 
 # Ends it as a user would; it must end by itself, with status 0.
@@ -31,7 +32,7 @@ stop_demo() {
   local status=0
   kill -INT "$demo_pid"
   wait "$demo_pid" || status=$?
-  [[ $status == 0 ]] || fail "the demo ended with status $status: $(cat "$demo_log")"
+  [[ $status == 0 ]] || fail "the demo ended with status $status: $(cat "$demo_log" "$demo_errors")"
   trap - EXIT
 }
 
@@ -46,11 +47,12 @@ expect_status() {
 
 # await WHAT CONDITION ARGUMENTS: until the condition holds; the test's own time limit is the deadline.
 await() {
-  until "${@:2}"; do kill -0 "$demo_pid" || fail "the demo died waiting for $1: $(cat "$demo_log")"; done
+  until "${@:2}"; do kill -0 "$demo_pid" || fail "the demo died waiting for $1: $(cat "$demo_log" "$demo_errors")"; done
 }
 
-# Conditions, told from the count text.
+# Conditions, told from the texts.
 stranded() { (($(get '/debug/pprof/goroutine?debug=1' | count_of Audit) >= $1)); }
+shows() { get '/debug/pprof/goroutine?debug=2' | grep -E -- "$1" >/dev/null; }
 parked() { (($(get '/debug/pprof/goroutine?debug=1' | count_of 'Descend<...>') >= $1)); }
 # Of the first group that shows the function.
 count_of() { awk -v RS= -v name="$1" 'index($0, name) { n = split($0, l, "\n"); for (i = 1; i <= n; i++) if (l[i] ~ /^[0-9]+ @/) { split(l[i], w, " "); print w[1]; exit } } END { }' | grep . || echo 0; }

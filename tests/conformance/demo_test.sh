@@ -35,14 +35,16 @@ expect debug=1 "$one" 'demo::OrderService::PlaceOrder::\{lambda#1\}::operator\(\
 ! grep -qE 'fiberscope::internal|RunEntry|__invoke' <<<"$one" || fail "debug=1 shows machinery: $one"
 
 two=$(get '/debug/pprof/goroutine?debug=2')
-block=$(awk -v RS= '/OrderService::Audit/' <<<"$two" | head -6)
+block=$(awk -v RS= '/OrderService::Audit/ { print; exit }' <<<"$two")
 expect debug=2 "$block" '^goroutine [0-9]+ \[chan send\] \{name: audit, route: "?/order"?\}:$'
 expect debug=2 "$block" '^demo::OrderService::Audit\(\.\.\.\)$'
 expect debug=2 "$block" $'^\tserver/example/order_service.cc:[0-9]+( \\+0x[0-9a-f]+)?$'
 expect debug=2 "$block" '^created by demo::OrderService::PlaceOrder in goroutine [0-9]+$'
 expect debug=2 "$two" '^goroutine [0-9]+ \[IO wait\] \{name: connection\}:$'
 expect debug=2 "$two" '^goroutine [0-9]+ \[sleep\] \{name: housekeeper\}:$'
-expect debug=2 "$two" '^goroutine [0-9]+ \[chan receive\] \{name: "?order-worker"?\}:$'
+await "an inventory without orders" shows '^goroutine [0-9]+ \[chan receive\] \{name: inventory\}:$'
+order_log=$(sed -n 's/^order log in //p' "$demo_log")
+expect "order log" "$(cat "$order_log")" '^[0-9]+ (apple|pear|plum) [1-5]$'
 
 top=$(pprof -top /debug/pprof/goroutine)
 head -8 <<<"$top"
@@ -54,12 +56,12 @@ expect top "$top" 'demo::OrderService::Audit\(unsigned long\)'
 
 traces=$(pprof -traces /debug/pprof/goroutine)
 expect traces "$traces" '^ +route: */order$'
-expect traces "$traces" 'demo::OrderService::RunInventory\(\)'
+expect traces "$traces" 'demo::OrderService::RunHousekeeper\(\)'
 expect raw "$(pprof -raw /debug/pprof/goroutine)" '/demo [0-9a-f]{40} \[FN\]\[FL\]\[LN\]\[IN\]$'
 expect peek "$(pprof -peek 'OrderService::Audit' /debug/pprof/goroutine)" 'demo::OrderService::Audit\(unsigned long\)'
 expect lines "$(pprof -lines -top /debug/pprof/goroutine)" 'Audit\(unsigned long\) .*server/example/order_service.cc:[0-9]+'
 # Addresses only: pprof asks /debug/pprof/symbol for the names, by POST.
-expect symbolz "$(pprof -symbolize=remote:force -top '/debug/pprof/goroutine?debug=1')" 'demo::OrderService::RunInventory'
+expect symbolz "$(pprof -symbolize=remote:force -top '/debug/pprof/goroutine?debug=1')" 'demo::OrderService::RunHousekeeper'
 # A different time, the same program: one stays the base of the other.
 pprof -top -base "$TEST_TMPDIR/pprof.demo.goroutine.001.pb.gz" /debug/pprof/goroutine >/dev/null
 
@@ -73,12 +75,18 @@ index=$(get /debug/pprof/)
 expect index "$index" "<a href='goroutine\?debug=1'>goroutine</a>"
 used=$("$demo" --addr="$address" 2>&1) && fail "a second demo on $address started"
 [[ $(wc -l <<<"$used") == 1 && $used == demo:*"$address"* ]] || fail "port in use is not one clear line: $used"
-for bad in --addr=nowhere --addr=1.2.3.4.5:6 --addr=192.0.2.1:0 --park=-1 --load=-1 --service_addr=x --processors=-3; do
+for bad in --addr=nowhere --addr=1.2.3.4.5:6 --addr=192.0.2.1:0 --park=-1 --load=-1 --service_addr=x --processors=-3 \
+  --log_dir=/nowhere --log_dir=/dev/null --log_dir=/proc; do
   status=0
   said=$("$demo" --addr=127.0.0.1:0 $bad 2>&1) || status=$?
   [[ $status == 1 && $(wc -l <<<"$said") == 1 && $said == demo:* ]] || fail "$bad: status $status, said: $said"
 done
+help=$("$demo" --help || true)  # Abseil's ends with status 1
+for flag in addr service_addr processors load leak park stall log_dir; do expect --help "$help" "^ +--$flag \("; done
+said=$(TMPDIR=/nowhere "$demo" --addr=127.0.0.1:0 2>&1) && fail "the demo started without a place for its log"
+[[ $said == "demo: order log: make a directory in /nowhere: No such file or directory" ]] || fail "TMPDIR=/nowhere: said: $said"
 stop_demo
+[[ ! -e ${order_log%/*} ]] || fail "the order log is left behind in ${order_log%/*}"
 
 echo "== 20,000 parked fibers: the three forms agree and keep being answered under load"
 start_demo "$demo" --park=20000 --load=100

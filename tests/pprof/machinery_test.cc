@@ -53,6 +53,9 @@ TEST(Machinery, IsToldByTheFileWhereTheNameIsIncomplete) {
       {"runtime/this_fiber.cc", true, false},
       {"runtime/io/use_fiber.h", true, false},
       {"runtime/spawn.h", true, true},
+      {"runtime/scope.h", true, true},
+      {"runtime/pool.h", true, true},
+      {"runtime/pool.cc", true, true},
       {"runtime", false, false},
       {"/usr/include/runtime/spawn.h", false, false},
       {"app/runtime/spawn.h", false, false},
@@ -77,6 +80,40 @@ TEST(Machinery, ASpawnedLambdaIsNamedAfterItsType) {
   EXPECT_THAT(UserFrames(std::vector{lambda}), ElementsAre(lambda));
   const Frame cut{.function = "fiberscope::internal::RunEntry"};
   EXPECT_THAT(UserFrames(std::vector{lambda, cut}), ElementsAre(lambda)) << "no type in the name";
+}
+
+TEST(Machinery, ALambdaInAScopeOrAPoolIsNamedAfterItsType) {
+  struct {
+    const char* glue;
+    const char* lambda;
+  } const cases[] = {
+      {"void fiberscope::internal::RunEntry<shop::Sell(std::map<int, int>)::{lambda()#1}>(void*, bool)",
+       "shop::Sell(std::map<int, int>)::{lambda()#1}::operator()()"},
+      {"void fiberscope::internal::RunEntry<fiberscope::internal::ScopedFiber<shop::Sell()::{lambda()#1}> >(void*, bool)",
+       "shop::Sell()::{lambda()#1}::operator()()"},
+      {"void fiberscope::internal::RunEntry<shop::Sell<int>()::{lambda()#1}::Inner<int> >(void*, bool)",
+       "shop::Sell<int>()::{lambda()#1}::Inner<int>::operator()()"},
+      {"fiberscope::internal::ScopedFiber<shop::Sell()::{lambda()#2}>::operator()()", "shop::Sell()::{lambda()#2}::operator()()"},
+      {"fiberscope::internal::FutureTask<std::map<int, long>, shop::Sell(int, char)::{lambda()#1}>::Run()",
+       "shop::Sell(int, char)::{lambda()#1}::operator()()"},
+      {"fiberscope::internal::CallbackTask<void, shop::Sell()::{lambda()#1}, shop::Sell()::{lambda()#2}>::Run()",
+       "shop::Sell()::{lambda()#1}::operator()()"},
+      {"void fiberscope::internal::RunEntry<shop::operator<(A, B)::{lambda()#1}>(void*, bool)",
+       "shop::operator<(A, B)::{lambda()#1}::operator()()"},
+      {"void fiberscope::internal::RunEntry<shop::Pointer::operator->()::{lambda()#1}>(void*, bool)",
+       "shop::Pointer::operator->()::{lambda()#1}::operator()()"},
+      // Nothing that could be used.
+      {"fiberscope::internal::FutureTask<int>::Run()", "operator()"},
+      {"fiberscope::internal::FutureTask<int, ", "operator()"},
+      {"fiberscope::internal::FutureTask<>::Run()", "operator()"},
+      {"void fiberscope::internal::RunEntry<shop::operator<", "operator()"},
+      {"void fiberscope::internal::RunEntry<shop::Sell(>)", "operator()"},
+  };
+  for (const auto& each : cases) {
+    const Frame lambda{.function = "operator()", .file = "app/shop.cc"};
+    const Frame glue{.function = each.glue, .file = "runtime/pool.h"};
+    EXPECT_EQ(UserFrames(std::vector{lambda, glue}).back().function, each.lambda) << each.glue;
+  }
 }
 
 TEST(Machinery, RootIsCutOffAStackAndNothingElse) {

@@ -64,6 +64,52 @@ TEST_P(StopTest, WhatIsLeftAtTheDeadlineIsUnwound) {
   EXPECT_EQ(destroyed, 10);
 }
 
+TEST_P(StopTest, AFiberThatSpawnsMeanwhileIsUnwoundThere) {
+  std::atomic<bool> started{false};
+  std::atomic<bool> destroyed{false};
+  std::atomic<bool> returned{false};
+  scheduler().Spawn([&] {
+    struct Guard {
+      std::atomic<bool>& destroyed;
+      ~Guard() { destroyed = true; }
+    } guard{destroyed};
+    // No waits, no yields: they would unwind it, too.
+    started = true;
+    while (scheduler().TrySpawn([] {}).ok()) sched_yield();
+    Spawn([] {});
+    returned = true;
+  });
+  while (!started) sched_yield();
+  EXPECT_FALSE(scheduler().Stop());
+  EXPECT_TRUE(destroyed);
+  EXPECT_FALSE(returned);
+}
+
+TEST_P(StopTest, InABlockingCallASpawnMeanwhileIsRefusedByAnException) {
+  std::atomic<bool> started{false};
+  std::atomic<bool> refused{false};
+  scheduler().Spawn([&] {
+    Blocking([&] {
+      started = true;
+      while (scheduler().TrySpawn([] {}).ok()) sched_yield();
+      try {
+        Spawn([] {});
+      } catch (const std::system_error&) {
+        refused = true;
+      }
+    });
+  });
+  while (!started) sched_yield();
+  scheduler().Stop();
+  EXPECT_TRUE(refused);
+}
+
+TEST_P(StopTest, AFiberOfAnotherSchedulerGetsAnExceptionForASpawnThatIsRefused) {
+  Scheduler stopped({.processors = 1});
+  stopped.Stop();
+  RunInFiber([&] { EXPECT_THROW(stopped.Spawn([] {}), std::system_error); });
+}
+
 TEST_P(StopTest, DrainingNothingReturnsAtOnce) {
   EXPECT_TRUE(scheduler().Stop({.drain = std::chrono::hours(1)}));
   EXPECT_TRUE(scheduler().Stop({.drain = std::chrono::hours(1)})) << "again";
