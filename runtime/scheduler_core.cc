@@ -465,10 +465,13 @@ void SchedulerCore::UnwindFibers() {
     any = false;
     FiberPool::Instance().ForEachBlock([&](ControlBlock& fiber) {
       if (fiber.scheduler != this || fiber.state.Load().state() != FiberState::kWaiting) return true;
+      run_queued();
       // What other fibers' destructors have closed completes first: a fiber that cancels its operation must not do so
       // when the operation has completed and its socket is gone (io/use_fiber.cc).
-      run_queued();
-      while (reactor_.poll() != 0) run_queued();
+      const WaitReason reason = fiber.wait_reason.load(std::memory_order_relaxed);
+      if (reason == WaitReason::kIo || reason == WaitReason::kSuspend) {
+        while (reactor_.poll() != 0) run_queued();
+      }
       if (fiber.scheduler != this || fiber.state.Load().state() != FiberState::kWaiting) return true;
       if (fiber.stop_requests >= kStopRequestLimit) return true;
       any = true;

@@ -1,15 +1,16 @@
 // Mutual exclusion between fibers and plain threads. A fiber that has to wait is parked; its worker runs others. A thread
 // blocks.
 //
-// Fair in the way of Go's: unlock() frees the mutex and wakes the one that has waited longest, and whoever is running may take it
-// first, which under contention is several times as fast as handing it over. One that has waited for a millisecond is handed the
-// mutex: nobody starves. Waiters are served in order of arrival.
+// Fair in the way of Go's: unlock() frees the mutex and wakes the one that has waited longest, and whoever is running may take
+// it first, which under contention is several times as fast as handing it over. One that has waited for a millisecond is handed
+// the mutex: nobody starves. Waiters are served in order of arrival.
 //
 //   std::lock_guard lock(mutex);
 //
 // Models the standard's TimedLockable: std::unique_lock and std::scoped_lock work, with timeouts too.
 //
-// One word: the owner (lock_owner.h), or nobody | somebody waits. Fiber ids are never used again, so the word tells owner and generation.
+// One word: the owner (lock_owner.h), or nobody | somebody waits. Fiber ids are never used again, so the word tells owner and
+// generation.
 //
 // Thread-safe. Parks the fiber (WaitReason::kMutexLock) or blocks the thread. Not recursive: locking it twice is a CHECK failure,
 // and so is unlocking what one does not own; a lock that one party takes and another releases is a Semaphore. Waiting for a
@@ -91,7 +92,7 @@ class Mutex {
   // GUARDED_BY(queue_lock_). kWaiters is set while it is not empty, and perhaps a little longer: a waiter whose deadline passes
   // leaves the bit to the next unlock. Slots point at the time since when their owner waits, by the tick clock.
   internal::WaitQueue waiters_;
-  // GUARDED_BY(queue_lock_): one that was woken without being given the mutex has not tried yet. Until it has, nobody else is woken.
+  // GUARDED_BY(queue_lock_): one that was woken without being given the mutex has not tried yet. Meanwhile nobody else is woken.
   bool waiter_is_trying_ = false;
   WaitObject object_;
 };

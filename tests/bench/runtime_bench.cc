@@ -6,11 +6,13 @@
 // The loops run on a fiber. Times are CPU time of the whole process (all workers, in Go also the garbage collector), so that
 // other programs on the machine disturb them little; benchmarks of several processors say real_time where the question is
 // how soon the work is done. items_per_second counts what the name says: yields, hops, spawns, locks, wake-ups.
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "benchmark/benchmark.h"
@@ -18,6 +20,7 @@
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
 #include "runtime/sync/mutex.h"
+#include "runtime/sync/select.h"
 #include "runtime/sync/wait_group.h"
 #include "runtime/this_fiber.h"
 
@@ -131,6 +134,84 @@ void BM_Channel_Buffered(benchmark::State& state) {
 }
 BENCHMARK(BM_Channel_Buffered)->ArgName("processors")->Arg(1)->Arg(2)->MeasureProcessCPUTime();
 
+// Protects the claim protocol: a hop whose receiver waits on several channels at once. The partner is a plain loop.
+template <size_t kCases>
+void BM_Select_Hop(benchmark::State& state) {
+  RunOnFiber(state, [&] {
+    Channel<int> there;
+    Channel<int> back;
+    std::array<Channel<int>, kCases - 1> silent;
+    const Fiber partner = Spawn([&there, &back] {
+      while (const std::optional<int> value = there.Receive()) back.Send(*value);
+    });
+    for (auto _ : state) {
+      there.Send(1);
+      [&]<size_t... kSilent>(std::index_sequence<kSilent...>) {
+        std::array<std::optional<int>, kCases> into;
+        benchmark::DoNotOptimize(
+            Select(ReceiveCase(&back, into[kCases - 1]), ReceiveCase(&silent[kSilent], into[kSilent])...));
+      }
+      (std::make_index_sequence<kCases - 1>());
+    }
+    there.Close();
+    partner.Join();
+  });
+  state.SetItemsProcessed(state.iterations() * 2);
+}
+BENCHMARK(BM_Select_Hop<2>)->Name("BM_Select_HopOf2")->ArgName("processors")->Arg(1)->Arg(2)->MeasureProcessCPUTime();
+BENCHMARK(BM_Select_Hop<8>)->Name("BM_Select_HopOf8")->ArgName("processors")->Arg(1)->Arg(2)->MeasureProcessCPUTime();
+
+// Protects stealing and the waking of idle workers: one fiber hands values to eight that hand them on to one. An item is a value.
+void BM_Channel_FanOutFanIn(benchmark::State& state) {
+  constexpr int kWorkers = 8;
+  RunOnFiber(state, [&] {
+    Channel<int> work(64);
+    Channel<int> done(64);
+    std::vector<Fiber> workers;
+    for (int i = 0; i < kWorkers; ++i) {
+      workers.push_back(Spawn([&work, &done] {
+        while (const std::optional<int> value = work.Receive()) done.Send(*value);
+      }));
+    }
+    std::atomic<bool> stop = false;
+    const Fiber source = Spawn([&work, &stop] {
+      while (!stop.load(std::memory_order_relaxed)) work.Send(1);
+      work.Close();
+    });
+    for (auto _ : state) benchmark::DoNotOptimize(done.Receive());
+    stop.store(true, std::memory_order_relaxed);
+    const Fiber drain = Spawn([&done] {
+      while (done.Receive()) {
+      }
+    });
+    source.Join();
+    for (const Fiber& worker : workers) worker.Join();
+    done.Close();
+    drain.Join();
+  });
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(BM_Channel_FanOutFanIn)->ArgName("processors")->Arg(1)->Arg(2)->MeasureProcessCPUTime();
+
+// Protects the inject queue and the wake-up of a sleeping worker: a plain thread and a fiber play ping-pong, each asleep while it
+// is the other's turn. Go's twin is a goroutine that is locked to its thread. An iteration is two hops; wall time.
+void BM_Channel_ForeignWake(benchmark::State& state) {
+  Scheduler scheduler({.processors = static_cast<int>(state.range(0))});
+  Channel<int> there;
+  Channel<int> back;
+  const Fiber partner = scheduler.Spawn([&there, &back] {
+    while (const std::optional<int> value = there.Receive()) back.Send(*value);
+  });
+  for (auto _ : state) {
+    there.Send(1);
+    benchmark::DoNotOptimize(back.Receive());
+  }
+  there.Close();
+  partner.Join();
+  state.SetItemsProcessed(state.iterations() * 2);
+}
+BENCHMARK(BM_Channel_ForeignWake)->ArgName("processors")->Arg(1)->UseRealTime();
+
 // Protects the one-word mutex that knows its owner: naming the owner in dumps must not cost more than Go's, which does not.
 void BM_Mutex_Uncontended(benchmark::State& state) {
   RunOnFiber(state, [&] {
@@ -145,7 +226,7 @@ void BM_Mutex_Uncontended(benchmark::State& state) {
 }
 BENCHMARK(BM_Mutex_Uncontended)->ArgName("processors")->Arg(1)->MeasureProcessCPUTime();
 
-// Shows the price of fairness: unlock() hands over to the waiter, Go lets the running goroutine take the mutex again.
+// Protects the rule that who runs may take a free mutex: to hand it over costs a switch at every unlock.
 void BM_Mutex_Contended(benchmark::State& state) {
   constexpr int64_t kOthers = 7;
   int64_t locked = 0;
@@ -211,6 +292,34 @@ void BM_Skynet(benchmark::State& state, int64_t leaves) {
   state.SetItemsProcessed(state.iterations());
 }
 
+int64_t SkynetByJoin(int64_t first, int64_t leaves) {
+  if (leaves == 1) return first;
+  std::array<Fiber, 10> children;
+  std::array<int64_t, 10> sums;
+  for (size_t i = 0; i < 10; ++i) {
+    children[i] = Spawn([&sum = sums[i], child = first + static_cast<int64_t>(i) * (leaves / 10), leaves] {
+      sum = SkynetByJoin(child, leaves / 10);
+    });
+  }
+  int64_t sum = 0;
+  for (size_t i = 0; i < 10; ++i) {
+    children[i].Join();
+    sum += sums[i];
+  }
+  return sum;
+}
+
+// The same tree, its sums returned through joins; in Go through a wait group per parent.
+void BM_SkynetByJoin(benchmark::State& state, int64_t leaves) {
+  RunOnFiber(state, [&] {
+    SkynetByJoin(0, leaves);
+    for (auto _ : state) {
+      if (SkynetByJoin(0, leaves) != leaves * (leaves - 1) / 2) state.SkipWithError("the sum is wrong");
+    }
+  });
+  state.SetItemsProcessed(state.iterations());
+}
+
 constexpr int kSleeps = 10;
 
 // Protects the timer queue per processor: the CPU time of one wake-up when very many fibers sleep 1 to 100 ms each. An
@@ -251,6 +360,9 @@ void RegisterSized(bool small) {
   const auto skynet = [leaves](benchmark::State& state) { BM_Skynet(state, leaves); };
   benchmark::RegisterBenchmark("BM_Skynet", skynet)->ArgName("processors")->Arg(1)->MeasureProcessCPUTime();
   benchmark::RegisterBenchmark("BM_Skynet", skynet)->ArgName("processors")->Arg(2)->UseRealTime();
+  const auto by_join = [leaves](benchmark::State& state) { BM_SkynetByJoin(state, leaves); };
+  benchmark::RegisterBenchmark("BM_SkynetByJoin", by_join)->ArgName("processors")->Arg(1)->MeasureProcessCPUTime();
+  benchmark::RegisterBenchmark("BM_SkynetByJoin", by_join)->ArgName("processors")->Arg(2)->UseRealTime();
   const int64_t sleepers = small ? 100 : 100'000;
   const auto sleep_wake = [sleepers](benchmark::State& state) { BM_SleepWake(state, sleepers); };
   benchmark::RegisterBenchmark("BM_SleepWake_100k", sleep_wake)

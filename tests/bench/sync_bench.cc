@@ -78,14 +78,6 @@ void PingPong(benchmark::State& state, Exchange exchange) {
   state.SetItemsProcessed(state.iterations() * 2);
 }
 
-void BM_Channel_Hop(benchmark::State& state) {
-  PingPong(state, [](Channel<int>& there, Channel<int>& back) {
-    there.Send(1);
-    benchmark::DoNotOptimize(back.Receive());
-  });
-}
-BENCHMARK(BM_Channel_Hop)->ArgName("processors")->Arg(1)->Arg(2)->UseRealTime();
-
 // Each wait with a deadline: a claim, and a timer put in and taken out.
 void BM_Channel_HopWithDeadline(benchmark::State& state) {
   PingPong(state, [](Channel<int>& there, Channel<int>& back) {
@@ -94,24 +86,6 @@ void BM_Channel_HopWithDeadline(benchmark::State& state) {
   });
 }
 BENCHMARK(BM_Channel_HopWithDeadline)->ArgName("processors")->Arg(1)->Arg(2)->UseRealTime();
-
-template <size_t kCases>
-void SelectHop(benchmark::State& state) {
-  std::array<Channel<int>, kCases - 1> others;
-  PingPong(state, [&](Channel<int>& there, Channel<int>& back) {
-    there.Send(1);
-    [&]<size_t... kOther>(std::index_sequence<kOther...>) {
-      std::array<std::optional<int>, kCases> into;
-      benchmark::DoNotOptimize(
-          Select(ReceiveCase(&back, into[kCases - 1]), ReceiveCase(&others[kOther], into[kOther])...));
-    }
-    (std::make_index_sequence<kCases - 1>());
-  });
-}
-void BM_Select_HopOf2(benchmark::State& state) { SelectHop<2>(state); }
-void BM_Select_HopOf8(benchmark::State& state) { SelectHop<8>(state); }
-BENCHMARK(BM_Select_HopOf2)->ArgName("processors")->Arg(1)->Arg(2)->UseRealTime();
-BENCHMARK(BM_Select_HopOf8)->ArgName("processors")->Arg(1)->Arg(2)->UseRealTime();
 
 // One of n is ready: no wait.
 void BM_Select_OneReady(benchmark::State& state) {

@@ -321,7 +321,8 @@ TEST_P(TimedWaitTest, ATimeoutOfZeroOrLessTakesWhatIsThereAndDoesNotWait) {
          },
          [&] { held.unlock(); }},
     };
-    for (const std::chrono::nanoseconds timeout : {std::chrono::nanoseconds(0), std::chrono::nanoseconds(-1), std::chrono::nanoseconds::min()}) {
+    using std::chrono::nanoseconds;
+    for (const nanoseconds timeout : {nanoseconds(0), nanoseconds(-1), nanoseconds::min()}) {
       for (const Row& row : rows) {
         if (row.name == std::string_view("send")) channel.Send(1);
         if (row.name == std::string_view("wait group")) group.Add(1);

@@ -37,10 +37,20 @@ func benchmarks(small bool) []benchmark {
 		{name: "BM_Channel_Unbuffered_Hop/processors:2", processors: 2, run: channelHop},
 		{name: "BM_Channel_Buffered/processors:1", processors: 1, run: channelBuffered},
 		{name: "BM_Channel_Buffered/processors:2", processors: 2, run: channelBuffered},
+		{name: "BM_Select_HopOf2/processors:1", processors: 1, run: selectHopOf2},
+		{name: "BM_Select_HopOf2/processors:2", processors: 2, run: selectHopOf2},
+		{name: "BM_Select_HopOf8/processors:1", processors: 1, run: selectHopOf8},
+		{name: "BM_Select_HopOf8/processors:2", processors: 2, run: selectHopOf8},
+		{name: "BM_Channel_FanOutFanIn/processors:1", processors: 1, run: fanOutFanIn},
+		{name: "BM_Channel_FanOutFanIn/processors:2", processors: 2, run: fanOutFanIn},
+		{name: "BM_Channel_ForeignWake/processors:1", processors: 1, wall: true, run: foreignWake},
+		{name: "BM_Echo_64_Fibers/processors:1", processors: 2, wall: true, run: echo64}, // one for the client
 		{name: "BM_Mutex_Uncontended/processors:1", processors: 1, run: mutexUncontended},
 		{name: "BM_Mutex_Contended/processors:2", processors: 2, run: mutexContended},
 		{name: "BM_Skynet/processors:1", processors: 1, run: skynetTrees(leaves)},
 		{name: "BM_Skynet/processors:2", processors: 2, wall: true, run: skynetTrees(leaves)},
+		{name: "BM_SkynetByJoin/processors:1", processors: 1, run: skynetByJoinTrees(leaves)},
+		{name: "BM_SkynetByJoin/processors:2", processors: 2, wall: true, run: skynetByJoinTrees(leaves)},
 		{name: "BM_SleepWake_100k/processors:1", processors: 1, once: true, run: sleepWake(sleepers)},
 		{name: "BM_SleepWake_100k/processors:2", processors: 2, once: true, run: sleepWake(sleepers)},
 	}
@@ -100,11 +110,7 @@ func spawnBatch(n int, t *timer) int {
 
 func channelHop(n int, t *timer) int {
 	there, back := make(chan int), make(chan int)
-	go func() {
-		for value := range there {
-			back <- value
-		}
-	}()
+	go echo(there, back)
 	t.start()
 	for i := 0; i < n; i++ {
 		there <- 1
@@ -133,6 +139,104 @@ func channelBuffered(n int, t *timer) int {
 	for range channel {
 	}
 	return n
+}
+
+func echo(there, back chan int) {
+	for value := range there {
+		back <- value
+	}
+}
+
+func selectHopOf2(n int, t *timer) int {
+	there, back, silent := make(chan int), make(chan int), make(chan int)
+	go echo(there, back)
+	t.start()
+	for i := 0; i < n; i++ {
+		there <- 1
+		select {
+		case <-back:
+		case <-silent:
+		}
+	}
+	t.stop()
+	close(there)
+	return n * 2
+}
+
+func selectHopOf8(n int, t *timer) int {
+	there, back := make(chan int), make(chan int)
+	var silent [7]chan int
+	for i := range silent {
+		silent[i] = make(chan int)
+	}
+	go echo(there, back)
+	t.start()
+	for i := 0; i < n; i++ {
+		there <- 1
+		select {
+		case <-back:
+		case <-silent[0]:
+		case <-silent[1]:
+		case <-silent[2]:
+		case <-silent[3]:
+		case <-silent[4]:
+		case <-silent[5]:
+		case <-silent[6]:
+		}
+	}
+	t.stop()
+	close(there)
+	return n * 2
+}
+
+func fanOutFanIn(n int, t *timer) int {
+	const workers = 8
+	work, done := make(chan int, 64), make(chan int, 64)
+	var running sync.WaitGroup
+	running.Add(workers)
+	for i := 0; i < workers; i++ {
+		go func() {
+			for value := range work {
+				done <- value
+			}
+			running.Done()
+		}()
+	}
+	var stop int32
+	go func() {
+		for atomic.LoadInt32(&stop) == 0 {
+			work <- 1
+		}
+		close(work)
+	}()
+	t.start()
+	for i := 0; i < n; i++ {
+		<-done
+	}
+	t.stop()
+	atomic.StoreInt32(&stop, 1)
+	go func() {
+		running.Wait()
+		close(done)
+	}()
+	for range done {
+	}
+	return n
+}
+
+func foreignWake(n int, t *timer) int {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	there, back := make(chan int), make(chan int)
+	go echo(there, back)
+	t.start()
+	for i := 0; i < n; i++ {
+		there <- 1
+		<-back
+	}
+	t.stop()
+	close(there)
+	return n * 2
 }
 
 func mutexUncontended(n int, t *timer) int {
@@ -198,6 +302,44 @@ func skynetTrees(leaves int) func(int, *timer) int {
 		root := make(chan int)
 		go skynet(root, 0, leaves)
 		if <-root != leaves*(leaves-1)/2 {
+			panic("the sum is wrong")
+		}
+	}
+	return func(n int, t *timer) int {
+		grow()
+		t.start()
+		for i := 0; i < n; i++ {
+			grow()
+		}
+		t.stop()
+		return n
+	}
+}
+
+func skynetByJoin(first, leaves int) int {
+	if leaves == 1 {
+		return first
+	}
+	var children sync.WaitGroup
+	var sums [10]int
+	children.Add(10)
+	for i := 0; i < 10; i++ {
+		go func(i int) {
+			sums[i] = skynetByJoin(first+i*(leaves/10), leaves/10)
+			children.Done()
+		}(i)
+	}
+	children.Wait()
+	sum := 0
+	for _, each := range sums {
+		sum += each
+	}
+	return sum
+}
+
+func skynetByJoinTrees(leaves int) func(int, *timer) int {
+	grow := func() {
+		if skynetByJoin(0, leaves) != leaves*(leaves-1)/2 {
 			panic("the sum is wrong")
 		}
 	}

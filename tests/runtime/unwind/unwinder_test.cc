@@ -265,10 +265,10 @@ class UnwindFromPcAndSpTest : public ::testing::Test {
     };
   }
 
-  static bool IsIn(size_t frame, int (*function)()) {
+  template <typename Function>
+  static bool IsIn(size_t frame, Function* function) {
     return pcs_[frame] - reinterpret_cast<uintptr_t>(function) - 1 < 64;
   }
-  static bool IsIn(size_t frame, int (*function)(int (*)())) { return IsIn(frame, reinterpret_cast<int (*)()>(function)); }
 
   static inline std::array<uintptr_t, 128> pcs_;
   static inline UnwindResult result_;
