@@ -27,7 +27,7 @@ func (t *table) add(s side, name string, figure float64) {
 	t.figures[name][s] = append(t.figures[name][s], figure)
 }
 
-// print fails when a row that was asked for has no figure on one side, or a figure has no row: a benchmark without its twin.
+// print fails when a row that was asked for lacks a figure, or a figure has no row: a benchmark without its twin.
 func (t *table) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "%-*s\tfiberscope\tGo\tratio\ttarget\t\tspread\t\n", nameWidth, "name")
@@ -38,9 +38,13 @@ func (t *table) print(out io.Writer) error {
 			continue
 		}
 		f := t.figures[r.name]
-		if f == nil || len(f[ours]) == 0 || len(f[theirs]) == 0 {
+		if f == nil || len(f[ours]) == 0 || (len(f[theirs]) == 0) != r.alone {
 			w.Flush()
-			return fmt.Errorf("%s was not measured on both sides", r.name)
+			return fmt.Errorf("%s was not measured on the sides that it should be", r.name)
+		}
+		if r.alone {
+			fmt.Fprintf(w, "%-*s\t%s\t\t\t\t\t\t\n", nameWidth, r.name, show(median(f[ours]), r.unit))
+			continue
 		}
 		our, their := median(f[ours]), median(f[theirs])
 		target, verdict := t.judge(r, our, their)
