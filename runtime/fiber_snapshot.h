@@ -37,8 +37,9 @@ struct FiberSnapshot {
   uint64_t slices = 0;                         // times it went on after it had left its processor, and the first time
   uint64_t wakeups = 0;                        // times it was unparked
 
-  // Return addresses, innermost first, when stack_available. A running fiber's stack is not: it is being used. Of a fiber
-  // in kBlocking it begins where Blocking() was called.
+  // Return addresses, innermost first, when stack_available. A running fiber's first one is the address behind the instruction's
+  // first byte, so that it can be looked up like the others; without RegistryOptions::running_stacks it has none. Of a fiber in
+  // kBlocking the stack begins where Blocking() was called.
   bool stack_available = false;
   bool stack_truncated = false;                // the walk did not reach the root: outer frames are missing
   std::span<const uintptr_t> stack;

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <vector>
 
 #include "runtime/base/clock.h"
 #include "runtime/control_block.h"
 #include "runtime/fiber_pool.h"
+#include "runtime/running_fibers.h"
 #include "runtime/unwind/unwinder.h"
 
 namespace fiberscope {
@@ -18,6 +20,8 @@ using internal::ControlBlock;
 // reference machine an attempt takes ~0.2 us, so a fiber must have switched five times within that, a hundred times over.
 constexpr int kMaxAttempts = 100;
 
+constexpr std::chrono::milliseconds kRunningTimeout{10};
+
 // A frame has at least a return address and, in practice, a saved register.
 constexpr size_t kMinFrameBytes = 16;
 constexpr size_t kMaxFrames = 64 << 10;
@@ -25,7 +29,11 @@ constexpr size_t kMaxFrames = 64 << 10;
 class Lister {
  public:
   Lister(const RegistryOptions& options, absl::FunctionRef<bool(const FiberSnapshot&)> visit)
-      : options_(options), visit_(visit), now_ns_(CoarseNowNs()), table_(UnwindTable::Refresh()) {}
+      : options_(options), visit_(visit), now_ns_(CoarseNowNs()), table_(UnwindTable::Refresh()) {
+    if (options.stacks && options.running_stacks) running_ = CaptureRunningFibers({.timeout = kRunningTimeout});
+    // As return addresses, like those of parked fibers: whoever looks them up takes one off.
+    for (RunningStack& stack : running_) ++stack.pcs.front();
+  }
 
   bool Visit(ControlBlock& block) {
     FiberSnapshot snapshot;
@@ -39,7 +47,9 @@ class Lister {
       snapshot.state = word.state();
       CopyIdentity(block, snapshot);
       CopyAccounting(block, word, snapshot);
-      if (!word.running()) {
+      if (word.running()) {
+        CopyRunningStack(snapshot);
+      } else {
         CopyWait(block, snapshot);
         if (options_.stacks) Walk(block, snapshot);
       }
@@ -58,6 +68,7 @@ class Lister {
       snapshot.id = {id};
       snapshot.state = FiberState::kRunning;
       CopyIdentity(block, snapshot);
+      CopyRunningStack(snapshot);
       AcquireFence();  // pairs with the release fence in StartFiber: fields of another fiber come with another id
       if (block.id.load(std::memory_order_relaxed) == id) return visit_(snapshot);
     }
@@ -95,6 +106,14 @@ class Lister {
     snapshot.slices = (word.sequence() - block.first_sequence.load(std::memory_order_relaxed) + 1) / 2;
     const uint64_t parks = block.parks.load(std::memory_order_relaxed);
     snapshot.wakeups = parks - (word.state() == FiberState::kWaiting && parks != 0 ? 1 : 0);
+  }
+
+  void CopyRunningStack(FiberSnapshot& snapshot) const {
+    const auto found = std::ranges::find(running_, snapshot.id, &RunningStack::fiber);
+    if (found == running_.end()) return;
+    snapshot.stack_available = true;
+    snapshot.stack_truncated = found->end != UnwindEnd::kRoot;
+    snapshot.stack = found->pcs;
   }
 
   void Walk(const ControlBlock& block, FiberSnapshot& snapshot) {
@@ -146,6 +165,7 @@ class Lister {
   absl::FunctionRef<bool(const FiberSnapshot&)> visit_;
   const int64_t now_ns_;
   const UnwindTable& table_;
+  std::vector<RunningStack> running_;  // as many as there are processors, at most
   const LabelsReadScope labels_scope_;
   std::vector<uintptr_t> pcs_;  // the stack of the fiber being visited
   std::array<char, internal::AtomicName::kBytes> name_;

@@ -12,6 +12,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/tick_clock.h"
 #include "runtime/fatal_report.h"
+#include "runtime/running_fibers.h"
 #include "runtime/scheduler_core.h"
 #include "runtime/stack/stack_bounds.h"
 
@@ -58,9 +59,13 @@ void Worker::Attach() {
   errno_ = ThreadErrno();
   AdoptThreadStack(own_context_);
   PrepareThreadForFatalReports();
+  AddFiberThread(*this);
 }
 
-void Worker::Detach() { t_running = nullptr; }
+void Worker::Detach() {
+  RemoveFiberThread(*this);
+  t_running = nullptr;
+}
 
 void Worker::Adopt(Processor& processor) {
   processor_ = &processor;

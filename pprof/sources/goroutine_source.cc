@@ -67,7 +67,7 @@ absl::Status GoroutineSource::WriteText(int debug, ByteSink& sink) {
 std::vector<StackGroup> GoroutineSource::GroupFibers() const {
   StackGroups raw;
   std::vector<uintptr_t> addresses;  // cleared and filled again: keeps its memory
-  inputs_.for_each_fiber({.stacks = true}, [&raw, &addresses](const FiberSnapshot& fiber) {
+  inputs_.for_each_fiber({.stacks = true, .running_stacks = true}, [&raw, &addresses](const FiberSnapshot& fiber) {
     const auto innermost = fiber.stack.first(std::min(fiber.stack.size(), kMostFrames));
     addresses.assign(innermost.begin(), innermost.end());
     addresses.push_back(fiber.entry_pc);
@@ -85,7 +85,7 @@ std::vector<StackGroup> GoroutineSource::GroupFibers() const {
 absl::Status GoroutineSource::WriteDump(ByteSink& sink) const {
   GoroutineTextEncoder encoder(symbolizer_, sink);
   absl::Status status;
-  inputs_.for_each_fiber({.stacks = true}, [&encoder, &status](const FiberSnapshot& fiber) {
+  inputs_.for_each_fiber({.stacks = true, .running_stacks = true}, [&encoder, &status](const FiberSnapshot& fiber) {
     status = encoder.Write(fiber);
     return status.ok();
   });

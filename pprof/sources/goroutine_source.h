@@ -31,8 +31,10 @@ struct GoroutineInputs {
 };
 
 // debug=0 and 1: fibers grouped by exactly equal stacks and labels; of a stack the 128 innermost addresses count, as in
-// Go since 1.23. A fiber of which there is no stack, because it is running or has not run yet, counts at its entry
-// function. Memory grows with the distinct stacks.
+// Go since 1.23. A fiber of which there is no stack, because it has not run yet, or runs and its thread did not answer,
+// counts at its entry function. Memory grows with the distinct stacks.
+//
+// Running fibers have stacks as runtime/registry.h says: their threads are interrupted once, as the listing begins.
 //
 // debug=2: every fiber in the order of the listing, one at a time, never cut.
 //

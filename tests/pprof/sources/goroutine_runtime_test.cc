@@ -74,7 +74,10 @@ TEST_P(GoroutineRuntimeTest, AllFormsListEveryFiberWhateverItIsDoing) {
                         " [sleep] {name: sleeper}:\n?"
                         "?(...)\n"),
             kSleeping);
-  EXPECT_EQ(Occurrences(dump, " [running]:\n\tgoroutine running on other thread; stack unavailable\ncreated by "), 1);
+  // Its thread may get no CPU before the dump's patience is at an end.
+  const int without_stack = Occurrences(dump, " [running]:\n\tgoroutine running on other thread; stack unavailable\ncreated by ");
+  const int with_stack = Occurrences(dump, " [running]:\n?""?(...)\n");
+  EXPECT_EQ(without_stack + with_stack, 1);
   EXPECT_EQ(Occurrences(dump, " [runnable] {state: queued}:\n"), has_queued ? 1 : 0);
   EXPECT_EQ(Occurrences(dump, "\ncreated by "), fibers);
   done = true;
