@@ -63,7 +63,7 @@ TEST_P(UnwinderRoadTest, GivesTheSameStackAsLibgcc) {
 }
 
 // Each takes a value and uses it afterwards, so that it needs a frame of its own and keeps something in it.
-__attribute__((noinline)) int Recurse(int depth) { return depth == 0 ? Here() : Recurse(depth - 1) * 3 + g_seven; }
+__attribute__((noinline)) int Recurse(int depth) { return depth == 0 ? Here() : Recurse(depth - 1) % 100 * 3 + g_seven; }
 
 __attribute__((noinline)) int CompareByHere(const void* a, const void* b) {
   Here();
