@@ -5,22 +5,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
-#include <cerrno>
 #include <cinttypes>
-#include <cstdarg>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <mutex>
-#include <string_view>
 #include <typeinfo>
 
 #include "absl/debugging/symbolize.h"
 #include "runtime/control_block.h"
+#include "runtime/fatal_text.h"
 #include "runtime/fiber_pool.h"
 #include "runtime/park.h"
 #include "runtime/stack/stack_slab.h"
@@ -30,79 +26,15 @@ namespace fiberscope {
 namespace {
 
 using internal::ControlBlock;
+using internal::FatalText;
 
 std::terminate_handler g_previous_terminate = nullptr;
 struct sigaction g_previous_segv;
 struct sigaction g_previous_bus;
+std::atomic<bool> g_panic_reported{false};
+std::atomic<bool> g_overflow_reported{false};
 
-// Collects one report in a fixed buffer and writes it at once: no allocation, no lock, so usable in a signal handler. vsnprintf
-// with integers and strings only does neither in glibc.
-class Report {
- public:
-  __attribute__((format(printf, 2, 3))) void Add(const char* format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    const int written = std::vsnprintf(text_.data() + size_, text_.size() - size_, format, arguments);
-    va_end(arguments);
-    if (written > 0) size_ = std::min(size_ + static_cast<size_t>(written), text_.size() - 1);
-    if (size_ > text_.size() / 2) Flush();
-  }
-
-  // Printable ASCII as it is; the rest, quotes and backslashes as \xNN. Cut at 256 bytes.
-  void AddEscaped(std::string_view text) {
-    for (const char c : text.substr(0, 256)) {
-      if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
-        Add("%c", c);
-      } else {
-        Add("\\x%02x", static_cast<unsigned char>(c));
-      }
-    }
-  }
-
-  void AddPc(uintptr_t pc) {
-    char name[512];
-    // pc is a return address: the call is before it.
-    if (absl::Symbolize(reinterpret_cast<void*>(pc - 1), name, sizeof(name))) {
-      Add("    0x%" PRIxPTR " %s\n", pc, name);
-    } else {
-      Add("    0x%" PRIxPTR "\n", pc);
-    }
-  }
-
-  void AddFiberName(const ControlBlock& fiber) {
-    std::array<char, internal::AtomicName::kBytes> buffer;
-    const std::string_view name = fiber.name.Load(buffer);
-    if (name.empty()) return;
-    Add(" \"");
-    AddEscaped(name);
-    Add("\"");
-  }
-
-  void AddCreator(const ControlBlock& fiber) {
-    char name[512];
-    const uintptr_t pc = fiber.creator_pc.load(std::memory_order_relaxed);
-    const bool known = absl::Symbolize(reinterpret_cast<void*>(pc - 1), name, sizeof(name));
-    Add("created by %s (0x%" PRIxPTR ")", known ? name : "unknown", pc);
-    if (const uint64_t parent = fiber.parent_id.load(std::memory_order_relaxed)) Add(" in fiber %" PRIu64, parent);
-    Add("\n");
-  }
-
-  void Flush() {
-    for (size_t at = 0; at < size_;) {
-      const ssize_t written = write(STDERR_FILENO, text_.data() + at, size_ - at);
-      if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) break;
-      at += static_cast<size_t>(written);
-    }
-    size_ = 0;
-  }
-
- private:
-  std::array<char, 8192> text_{};
-  size_t size_ = 0;
-};
-
-void AddStack(Report& report, const Registers& registers, StackBounds stack) {
+void AddStack(FatalText& report, const Registers& registers, StackBounds stack) {
   const UnwindTable* const table = UnwindTable::Current();
   if (table == nullptr) return;
   std::array<uintptr_t, 100> pcs;
@@ -111,7 +43,7 @@ void AddStack(Report& report, const Registers& registers, StackBounds stack) {
   if (result.end == UnwindEnd::kBufferFull) report.Add("    ...\n");
 }
 
-void AddException(Report& report) {
+void AddException(FatalText& report) {
   const std::type_info* const type = abi::__cxa_current_exception_type();
   if (type == nullptr) {
     report.Add("panic: std::terminate called without an exception\n\n");
@@ -132,7 +64,7 @@ void AddException(Report& report) {
   report.Add("\n\n");
 }
 
-void AddCurrentFiber(Report& report) {
+void AddCurrentFiber(FatalText& report) {
   ControlBlock* const fiber = internal::CurrentFiber();
   if (fiber == nullptr) return;
   report.Add("fiber %" PRIu64 " [running]", fiber->fiber_id().value);
@@ -148,7 +80,7 @@ void AddCurrentFiber(Report& report) {
   pid_t expected = 0;
   if (reporter.compare_exchange_strong(expected, self) || expected == self) {
     // Not on the stack: a fiber's may have 12 KiB only.
-    static constinit Report report;
+    static constinit FatalText report;
     static constinit int failures = 0;
     switch (failures++) {
       case 0:
@@ -161,6 +93,7 @@ void AddCurrentFiber(Report& report) {
         break;
     }
     report.Flush();
+    g_panic_reported = true;
   } else {
     // Another thread is reporting and will end the process; going on would cut its report off.
     for (;;) pause();
@@ -170,8 +103,9 @@ void AddCurrentFiber(Report& report) {
 }
 
 void ReportOverflow(const ControlBlock& fiber, uintptr_t address) {
+  if (g_overflow_reported.exchange(true)) return;
   const StackBounds stack = fiber.stack();
-  Report report;
+  FatalText report;
   report.Add("fatal error: stack overflow\nfiber %" PRIu64, fiber.fiber_id().value);
   report.AddFiberName(fiber);
   report.Add(": stack [0x%" PRIxPTR ", 0x%" PRIxPTR "), %zu bytes, fault at 0x%" PRIxPTR
@@ -184,9 +118,7 @@ void ReportOverflow(const ControlBlock& fiber, uintptr_t address) {
 void OnFault(int signal, siginfo_t* info, void* context) {
   const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
   const struct sigaction& previous = signal == SIGSEGV ? g_previous_segv : g_previous_bus;
-  // Below the lowest word of the stack that this thread stands on: its guard page. In another fiber's it is a wild pointer.
-  ControlBlock* const fiber = internal::FiberPool::Instance().BlockOfStack(address);
-  if (fiber != nullptr && fiber == internal::CurrentFiber() && address < fiber->stack().low) ReportOverflow(*fiber, address);
+  internal::ReportIfOverflow(address);
   if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr) {
     previous.sa_sigaction(signal, info, context);
     return;
@@ -195,11 +127,21 @@ void OnFault(int signal, siginfo_t* info, void* context) {
     previous.sa_handler(signal);
     return;
   }
-  // The faulting instruction runs again and ends the process the default way, core dump included.
+  // The faulting instruction runs again and ends the process the default way, core dump included. A signal that somebody sent does
+  // not come again by itself.
   sigaction(signal, &previous, nullptr);
+  if (info->si_code <= 0) tgkill(getpid(), gettid(), signal);
 }
 
 }  // namespace
+
+void internal::ReportIfOverflow(uintptr_t address) {
+  // Below the lowest word of the stack that this thread stands on: its guard page. In another fiber's it is a wild pointer.
+  ControlBlock* const fiber = FiberPool::Instance().BlockOfStack(address);
+  if (fiber != nullptr && fiber == CurrentFiber() && address < fiber->stack().low) ReportOverflow(*fiber, address);
+}
+
+bool internal::PanicReported() { return g_panic_reported; }
 
 void InstallFatalReports() {
   static std::once_flag once;
@@ -220,7 +162,7 @@ void InstallFatalReports() {
 void CheckUnguardedStack(const ControlBlock& fiber) {
   if (StackSlab::ForClass(fiber.stack_class).CanaryIntact(fiber.stack_slot)) return;
   const StackBounds stack = fiber.stack();
-  Report report;
+  FatalText report;
   report.Add("fatal error: stack overflow, found when the fiber had ended: its stack has no guard page\na fiber");
   report.AddFiberName(fiber);
   report.Add(": stack [0x%" PRIxPTR ", 0x%" PRIxPTR "), %zu bytes (SpawnOptions::stack_bytes makes it larger)\n",

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <optional>
 #include <vector>
 
 #include "runtime/base/clock.h"
 #include "runtime/control_block.h"
 #include "runtime/fiber_pool.h"
 #include "runtime/running_fibers.h"
+#include "runtime/saved_registers.h"
 #include "runtime/unwind/unwinder.h"
 
 namespace fiberscope {
@@ -117,48 +119,15 @@ class Lister {
   }
 
   void Walk(const ControlBlock& block, FiberSnapshot& snapshot) {
+    const std::optional<Registers> registers = internal::SavedRegisters(block, snapshot.state);
+    if (!registers) return;
     const StackBounds stack = block.stack();
-    const uintptr_t sp = LoadStackWord(reinterpret_cast<uintptr_t>(&block.context.saved_sp));
-    // Between two switches the pointer may be of the last one, or of the fiber before: then the word will have changed.
-    constexpr size_t kSavedBytes = std::max(sizeof(SavedFrame), sizeof(Registers));
-    if (sp < stack.low || sp > stack.high - kSavedBytes || sp % sizeof(uintptr_t) != 0) return;
-    const Registers registers = snapshot.state == FiberState::kBlocking ? BlockingRegisters(sp) : ParkedRegisters(sp);
-    if (registers.sp < stack.low || registers.sp > stack.high) return;  // as above
     const size_t frames = std::min(stack.size() / kMinFrameBytes, kMaxFrames);
     if (pcs_.size() < frames) pcs_.resize(frames);
-    const UnwindResult result = Unwind(table_, registers, {registers.sp, stack.high}, pcs_);
+    const UnwindResult result = Unwind(table_, *registers, {registers->sp, stack.high}, pcs_);
     snapshot.stack_available = true;
     snapshot.stack_truncated = result.end != UnwindEnd::kRoot;
     snapshot.stack = {pcs_.data(), result.depth};
-  }
-
-  static Registers ParkedRegisters(uintptr_t sp) {
-    const auto saved = [sp](size_t offset) { return LoadStackWord(sp + offset); };
-    Registers registers;
-    registers.pc = saved(offsetof(SavedFrame, rip));
-    registers.sp = sp + sizeof(SavedFrame);
-    registers.rbp = saved(offsetof(SavedFrame, rbp));
-    registers.rbx = saved(offsetof(SavedFrame, rbx));
-    registers.r12 = saved(offsetof(SavedFrame, r12));
-    registers.r13 = saved(offsetof(SavedFrame, r13));
-    registers.r14 = saved(offsetof(SavedFrame, r14));
-    registers.r15 = saved(offsetof(SavedFrame, r15));
-    return registers;
-  }
-
-  // What Blocking() left at `address`.
-  static Registers BlockingRegisters(uintptr_t address) {
-    const auto saved = [address](size_t offset) { return LoadStackWord(address + offset); };
-    Registers registers;
-    registers.pc = saved(offsetof(Registers, pc));
-    registers.sp = saved(offsetof(Registers, sp));
-    registers.rbp = saved(offsetof(Registers, rbp));
-    registers.rbx = saved(offsetof(Registers, rbx));
-    registers.r12 = saved(offsetof(Registers, r12));
-    registers.r13 = saved(offsetof(Registers, r13));
-    registers.r14 = saved(offsetof(Registers, r14));
-    registers.r15 = saved(offsetof(Registers, r15));
-    return registers;
   }
 
   const RegistryOptions options_;

@@ -51,7 +51,8 @@ std::vector<RunningStack> CaptureRunningFibers(const CaptureOptions& options) {
   std::vector<RunningStack> stacks = CaptureRunningStacks(ThreadsThatRunFibers(), options);
   // The thread may have let go of its fiber before the signal came, or the fiber have begun to block.
   std::erase_if(stacks, [](const RunningStack& stack) {
-    return stack.outcome != RunningStack::Outcome::kCaptured || !stack.fiber || !stack.word.running() || stack.pcs.empty();
+    return stack.outcome != RunningStack::Outcome::kCaptured || !stack.fiber || !stack.word.running() ||
+           stack.pcs.empty();
   });
   return stacks;
 }

@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/futex.h"
 #include "runtime/fiber_pool.h"
+#include "runtime/saved_registers.h"
 #include "runtime/stack_slot.h"
 #include "runtime/thread_status.h"
 
@@ -45,20 +45,6 @@ constinit std::atomic<uint32_t> g_answers{0};
 
 // What a signal carries: the place and the number of the request.
 uintptr_t Ticket(size_t place, uint64_t number) { return number * kSlots + place; }
-
-Registers InterruptedRegisters(const void* context) {
-  const auto& r = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
-  const auto value = [&r](int index) { return static_cast<uintptr_t>(r[index]); };
-  return {.pc = value(REG_RIP),
-          .sp = value(REG_RSP),
-          .rbp = value(REG_RBP),
-          .rbx = value(REG_RBX),
-          .r12 = value(REG_R12),
-          .r13 = value(REG_R13),
-          .r14 = value(REG_R14),
-          .r15 = value(REG_R15),
-          .pc_is_exact = true};
-}
 
 // Async-signal-safe.
 void Answer(Place& place, const Registers& interrupted) {

@@ -21,6 +21,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "runtime/crash_dump.h"
 #include "runtime/registry.h"
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
@@ -92,6 +93,8 @@ int Run() {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
+  fiberscope::InstallCrashDump({});
+
   fiberscope::server::DebugServerOptions options;
   options.address = debug->host;
   options.port = debug->port;
@@ -120,7 +123,7 @@ int Run() {
       "  curl -s 'http://%s/debug/pprof/goroutine?debug=2' | head -30\n"
       "  go tool pprof -top http://%s/debug/pprof/goroutine\n"
       "  curl -s '%s?item=apple&quantity=2'\n"
-      "Stop with Ctrl-C.\n",
+      "Stop with Ctrl-C; with Ctrl-\\ it shows all its fibers and ends.\n",
       address.c_str(), order_url.c_str(), log_path.c_str(), address.c_str(), address.c_str(), address.c_str(), order_url.c_str());
   std::fflush(stdout);
 

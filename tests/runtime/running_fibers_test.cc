@@ -54,13 +54,15 @@ class RunningFibersTest : public testing::RuntimeTest {
 
   Fiber SpawnSpinner(bool even) {
     std::atomic<bool> where{false};
-    const Fiber fiber = scheduler().Spawn([this, &where, even] { even ? SpinEven(where, leave_) : SpinOdd(where, leave_); });
+    const Fiber fiber =
+        scheduler().Spawn([this, &where, even] { even ? SpinEven(where, leave_) : SpinOdd(where, leave_); });
     while (!where) sched_yield();
     return fiber;
   }
   void Leave() { leave_ = true; }
 
-  // As the listing of a dump has it, unless nobody answered within its 10 ms: on a busy machine a thread waits longer for a CPU.
+  // As the listing of a dump has it, unless nobody answered within its 10 ms: on a busy machine a thread waits longer
+  // for a CPU.
   static void WithRunningSnapshot(FiberId id, absl::FunctionRef<void(const FiberSnapshot&)> use) {
     for (bool found = false; !found;) {
       ForEachFiber({.running_stacks = true}, [&](const FiberSnapshot& snapshot) {
@@ -106,9 +108,7 @@ TEST_P(RunningFibersTest, AllThatRunAreFoundWithTheirOwnStacks) {
 
 TEST_P(RunningFibersTest, AFiberInABlockingCallIsNotAmongThem) {
   std::atomic<bool> end{false};
-  const Fiber fiber = scheduler().Spawn([&] {
-    Blocking([&] { end.wait(false); });
-  });
+  const Fiber fiber = scheduler().Spawn([&] { Blocking([&] { end.wait(false); }); });
   AwaitState(fiber, FiberState::kBlocking);
   EXPECT_TRUE(CaptureRunningFibers(kLong).empty());
   end = true;
@@ -158,8 +158,9 @@ TEST_P(RunningFibersTest, AFiberWhoseThreadDoesNotAnswerIsListedWithoutStack) {
   StopScheduler();
 }
 
-// Goal: no fiber is shown with another one's stack, however short its turns. Method: fibers compute and park in turns, each in
-// one function only, which its name tells; they end and their control blocks are used again while the listings run.
+// Goal: no fiber is shown with another one's stack, however short its turns. Method: fibers compute and park in turns,
+// each in one function only, which its name tells; they end and their control blocks are used again while the listings
+// run.
 void Compute(int rounds) {
   for (int i = 0; i < rounds; ++i) asm volatile("");
 }
@@ -197,7 +198,8 @@ TEST_P(RunningFibersTest, StacksBelongToTheirFibersInAStorm) {
       if (snapshot.name.empty() || !snapshot.stack_available) return true;
       const std::vector<std::string> functions = Functions(snapshot.stack);
       EXPECT_THAT(functions, Not(Contains(HasSubstr(snapshot.name == "even" ? "WorkOdd" : "WorkEven"))));
-      const bool works = std::ranges::any_of(functions, [](const auto& name) { return name.find("Work") != std::string::npos; });
+      const bool works =
+          std::ranges::any_of(functions, [](const auto& name) { return name.find("Work") != std::string::npos; });
       running_seen += works && snapshot.state == FiberState::kRunning;
       return true;
     });
