@@ -101,6 +101,25 @@ def short_name(name):
     return "".join(result)
 
 
+# Calls the function as a command of its own. gdb keeps the values that a command made until it ends, 4 KB for each fiber
+# looked at, so a command over all fibers would need memory for all.
+def as_command(function):
+    outcome = []
+
+    def call():
+        try:
+            outcome.append((function(), None))
+        except BaseException as error:  # to be raised outside of the command
+            outcome.append((None, error))
+
+    gdb.fiberscope_call = call
+    gdb.execute("python gdb.fiberscope_call()")
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result
+
+
 # ---- The runtime, as it describes itself.
 
 
@@ -582,18 +601,20 @@ info fibers [-state S] [-reason R] [-limit N] [-group]
             shown += 1
             text = "%s %s" % ("*" if fiber.id == current else " ", fiber.header(clock))
             try:
-                frame, thread = show(fiber, threads)
-                if thread is not None:
-                    text += " %s" % thread_text(thread)
-                line = first_user_line(fiber, frame)
-                if line is not None:
-                    text += " in %s" % place(line)
+                text += as_command(lambda: InfoFibers.where(fiber, threads))
             except (gdb.error, gdb.GdbError) as error:
                 text += "" if fiber.corrupted() else " (%s)" % str(error).rstrip(".")
             text += ", created by %s" % ("fiber %d" % fiber.parent_id if fiber.parent_id else "a thread")
             gdb.write(text + "\n")
         if hidden > 0:
             gdb.write("  ... %d more\n" % hidden)
+
+    @staticmethod
+    def where(fiber, threads):
+        frame, thread = show(fiber, threads)
+        text = " " + thread_text(thread) if thread is not None else ""
+        line = first_user_line(fiber, frame)
+        return text + " in " + place(line) if line is not None else text
 
     # Memory for each distinct stack, not for each fiber.
     @staticmethod
@@ -602,7 +623,7 @@ info fibers [-state S] [-reason R] [-limit N] [-group]
         groups = {}  # of addresses: [count, lines]
         for fiber in fibers:
             try:
-                lines = list(lines_of(show(fiber, threads)[0]))
+                lines = as_command(lambda: list(lines_of(show(fiber, threads)[0])))
             except (gdb.error, gdb.GdbError) as error:
                 lines = [Line(0, str(error), None, 0)]
             key = hashlib.sha1(repr([(line.pc, line.name) for line in lines]).encode()).digest()
@@ -717,7 +738,7 @@ fiber                    which one is selected"""
         for fiber in layout.fibers() if every else (layout.fiber(fiber_id) for fiber_id in ids):
             gdb.write("\n")
             try:
-                self.run_in(fiber, text, threads, clock)
+                as_command(lambda: self.run_in(fiber, text, threads, clock))
             except (gdb.error, gdb.GdbError) as error:
                 gdb.write("%s: %s\n" % (fiber.header(clock), error))
 
