@@ -36,7 +36,7 @@ EOF
   output=$(gdb -nx -batch -x "$TEST_TMPDIR/commands.gdb" "$@" </dev/null 2>&1) || fail "gdb: $output"
   ! grep -E 'Traceback|Python Exception|Error in sourced' <<<"$output" || fail "$output"
 }
-run() { printf 'python part(%s, %s)\n' "'''$1'''" "'''${2-$1}'''"; }
+run() { printf 'python part("""%s""", """%s""")\n' "$1" "${2-$1}"; }  # NAME [COMMAND]
 
 # gdb 13 writes all address space that is reserved for stacks, so let that be little, and it gives up at a guard page.
 start='
@@ -62,6 +62,9 @@ questions() {
   run "select" "fiber \$receiver"
   run "selected bt" "bt"
   run "current" "fiber"
+  # What the innermost frame has are the registers that the switch stored just below its stack pointer.
+  echo 'python pushed = {"pc": 8, "rbp": 16, "rbx": 24, "r12": 32, "r13": 40, "r14": 48, "r15": 56}'
+  run "registers" "python print([name for name in pushed if int(gdb.parse_and_eval('*(unsigned long*)(\$sp - %d) == (unsigned long)\$%s' % (pushed[name], name))) != 1])"
   echo 'python
 while gdb.selected_frame().name() != "parked::Receive":
     gdb.execute("up", to_string=True)
@@ -82,8 +85,8 @@ end'
 check_answers() {
   expect "info fibers" '^  fiber [0-9]+ \[channel receive(, [0-9]+ seconds)?\] "owner" in parked::Own at .*/parked_fibers.cc:[0-9]+, created by a thread$' 1
   expect "info fibers" '^  fiber [0-9]+ \[channel receive(, [0-9]+ seconds)?\] "receiver" in parked::Receive at .*, created by fiber [0-9]+$' 5
-  expect "info fibers" '^  fiber [0-9]+ \[sleep(, [0-9]+ seconds)?\] "a \\"quoted\\" \\x01 name" in parked::Sleep at ' 1
-  expect "info fibers" '^  fiber [0-9]+ \[mutex lock(, [0-9]+ seconds)?\] in parked::Lock at ' 1
+  expect "info fibers" '^  fiber [0-9]+ \[sleep, [1-5][0-9] seconds\] "a \\"quoted\\" \\x01 name" in parked::Sleep at ' 1
+  expect "info fibers" '^  fiber [0-9]+ \[mutex lock, [56] minutes\] in parked::Lock at ' 1
   expect "info fibers" '^  fiber [0-9]+ \[running\] "computer" on thread [0-9]+ \(LWP [0-9]+\) in parked::Compute at ' 1
   expect "info fibers" '^  fiber [0-9]+ \[blocking(, [0-9]+ seconds)?\] "reader" on thread [0-9]+ \(LWP [0-9]+\) in ' 1
   expect "info fibers" '^  fiber [0-9]+ \[runnable\] "fresh" in .*/parked_fibers.cc:[0-9]+, created by fiber [0-9]+$' 1
@@ -105,6 +108,7 @@ check_answers() {
   expect "selected bt" '^#[0-9]+ .*parked::Receive \(' 1
   expect "selected bt" 'AllParked' 0
   expect "current" '^\[Current fiber is [0-9]+\]$'
+  [[ $(uname -m) != x86_64 ]] || expect "registers" '^\[\]$'
   expect "locals" '^doubled = 42$'
   expect "selected frame" 'parked::Receive'
   expect "thread after" '^#0 +.*AllParked' 1
@@ -120,6 +124,17 @@ check_answers() {
 # ---- A live process.
 look "$program" < <(
   echo "$start"
+  # Two that wait for long.
+  echo 'python
+def write(address, data):
+    gdb.selected_inferior().write_memory(address, data)
+layout = Layout()
+now_ns = Clock(layout).now_ns
+for fiber in layout.fibers():
+    seconds = {"sleep": 12, "mutex lock": 330}.get(fiber.state_text())
+    if seconds is not None:
+        write(fiber.address + layout.since_ns, (now_ns - seconds * 10**9).to_bytes(8, "little", signed=True))
+end'
   questions
   run "unknown id" "fiber 123456"
   run "no id" "fiber x"
@@ -133,8 +148,6 @@ look "$program" < <(
   run "core" "generate-core-file $core"
   # A state that is none, a stack pointer that is none, a description that is another version's, then none.
   echo 'python
-def write(address, data):
-    gdb.selected_inferior().write_memory(address, data)
 sleeper, locker = [f for f in layout.fibers() if f.state_text() in ("sleep", "mutex lock")]
 gdb.set_convenience_variable("sleeper", sleeper.id)
 gdb.set_convenience_variable("locker", locker.id)
