@@ -269,6 +269,9 @@ class Fiber:
                  (self.id, self.saved_sp, self.stack_low, self.stack_high))
         frame = read(self.saved_sp, layout.saved_frame_bytes, "the saved registers of fiber %d" % self.id)
         context = {name: struct.unpack_from("<Q", frame, offset)[0] for name, offset in layout.registers}
+        if context[layout.registers[0][0]] == 0:
+            fail("Fiber %d's stack is unavailable: it reads as zero. gdb's generate-core-file leaves out stacks with guard pages; "
+                 "the kernel's core files have them." % self.id)
         context[layout.stack_pointer] = self.saved_sp + layout.saved_frame_bytes
         return context
 

@@ -159,6 +159,10 @@ end'
   run "corrupted sp" "fiber \$locker"
   run "corrupted apply" "fiber apply all bt 1"
   echo 'python write(locker.address + layout.saved_sp, locker.saved_sp.to_bytes(8, "little"))'
+  echo 'python pc_address = locker.saved_sp + layout.registers[0][1]; saved_pc = read(pc_address, 8, "the pc")'
+  echo 'python write(pc_address, bytes(8))'
+  run "no stack" "info fibers -reason 'mutex lock'"
+  echo 'python write(pc_address, saved_pc)'
   echo 'python write(sleeper.address + layout.state + 7, bytes([sleeper.state]))'
   run "step" "fiber \$receiver"
   run "continue"
@@ -188,6 +192,7 @@ expect "corrupted" '^  fiber [0-9]+ \[mutex lock.*its saved stack pointer 0x8 is
 expect "corrupted" '^  fiber ' 11
 expect "corrupted stack" '^error: Fiber [0-9]+ has a corrupted state word, 0x77[0-9a-f]*: state 119 is none of dead, new, '
 expect "corrupted sp" '^error: Fiber [0-9]+.s stack is unavailable'
+expect "no stack" "^  fiber [0-9]+ \\[mutex lock.*stack is unavailable: it reads as zero"
 expect "corrupted apply" '^#' 9
 expect "after continue" '^#0 +.*AllParked' 1
 expect "no fibers" '^No fibers\.$'
