@@ -32,13 +32,10 @@ size_t StackColour(uint32_t slot) { return slot % 16 * 64; }
 
 }  // namespace
 
-FiberPool& FiberPool::Instance() {
-  // Zero until used and trivially destructible: costs no memory before its time, and readers may outlive every static
-  // destructor.
-  static constinit FiberPool instance;
-  static_assert(std::is_trivially_destructible_v<FiberPool>);
-  return instance;
-}
+constinit FiberPool FiberPool::instance_;
+static_assert(std::is_trivially_destructible_v<FiberPool>);
+
+FiberPool& FiberPool::Instance() { return instance_; }
 
 PoolShard& FiberPool::BorrowShard() {
   for (PoolShard& shard : shards_) {

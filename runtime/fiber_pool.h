@@ -55,6 +55,8 @@ class PoolShard {
   std::atomic<bool> borrowed_{false};
 };
 
+struct DebuggerLayoutAccess;
+
 // Thread-safe.
 class FiberPool {
  public:
@@ -81,6 +83,7 @@ class FiberPool {
 
  private:
   friend class PoolShard;
+  friend struct DebuggerLayoutAccess;  // debugger_layout.h
   static constexpr uint32_t kLot = 64;        // blocks moved between a shard and the shared list at a time
   static constexpr uint32_t kMaxShards = 512;  // processors of all schedulers of the process together
   static constexpr uint32_t kMaxSlabs = 1 << 14;  // per class: 16 M fibers of 1024 a slab
@@ -91,6 +94,10 @@ class FiberPool {
   };
 
   constexpr FiberPool() = default;
+  // Zero until used and trivially destructible: costs no memory before its time, and readers may outlive every static
+  // destructor.
+  static FiberPool instance_;
+
   // Takes up to `want` blocks off the shared list, making a new slab when it is empty. Returns a chain through `next`.
   absl::StatusOr<ControlBlock*> TakeLot(StackClass stack_class, uint32_t want);
   void GiveLot(StackClass stack_class, ControlBlock* first, ControlBlock* last);

@@ -1,8 +1,9 @@
 #include "runtime/wait_reason.h"
 
 namespace fiberscope {
+namespace {
 
-const char* WaitReasonName(WaitReason reason) {
+constexpr const char* NameOf(WaitReason reason) {
   switch (reason) {
     case WaitReason::kNone: return "none";
     case WaitReason::kSleep: return "sleep";
@@ -25,5 +26,17 @@ const char* WaitReasonName(WaitReason reason) {
   }
   return "?";
 }
+
+constexpr std::array<const char*, kWaitReasonCount> AllNames() {
+  std::array<const char*, kWaitReasonCount> names{};
+  for (int i = 0; i < kWaitReasonCount; ++i) names[i] = NameOf(static_cast<WaitReason>(i));
+  return names;
+}
+
+}  // namespace
+
+const char* WaitReasonName(WaitReason reason) { return NameOf(reason); }
+
+constinit const std::array<const char*, kWaitReasonCount> kWaitReasonNames = AllNames();
 
 }  // namespace fiberscope

@@ -4,6 +4,7 @@
 #ifndef FIBERSCOPE_RUNTIME_WAIT_REASON_H_
 #define FIBERSCOPE_RUNTIME_WAIT_REASON_H_
 
+#include <array>
 #include <cstdint>
 
 namespace fiberscope {
@@ -33,6 +34,9 @@ inline constexpr int kWaitReasonCount = static_cast<int>(WaitReason::kBarrier) +
 
 // "none", "sleep", "io", "channel receive", "channel send", "mutex lock", and so on: the enumerators in words.
 const char* WaitReasonName(WaitReason reason);
+
+// The same by value, for who reads the process from outside (debugger_layout.h).
+extern const std::array<const char*, kWaitReasonCount> kWaitReasonNames;
 
 }  // namespace fiberscope
 

@@ -57,6 +57,21 @@ static_assert(offsetof(SavedFrame, x27) == FIBERSCOPE_FRAME_X27);
 static_assert(offsetof(SavedFrame, x29) == FIBERSCOPE_FRAME_X29);
 static_assert(offsetof(SavedFrame, x30) == FIBERSCOPE_FRAME_X29 + 8);
 
+// The registers of a target that is not running, by gdb's names. Its stack pointer is where the frame ends. Left out: the
+// halves of v8 to v15, which gdb takes only as whole registers.
+struct SavedRegister {
+  const char* name;
+  uint64_t offset;
+};
+inline constexpr const char* kStackPointerName = "sp";
+inline constexpr SavedRegister kSavedRegisters[] = {
+    {"pc", FIBERSCOPE_FRAME_X29 + 8},  {"x30", FIBERSCOPE_FRAME_X29 + 8}, {"x29", FIBERSCOPE_FRAME_X29},
+    {"x19", FIBERSCOPE_FRAME_X19},     {"x20", FIBERSCOPE_FRAME_X19 + 8}, {"x21", FIBERSCOPE_FRAME_X21},
+    {"x22", FIBERSCOPE_FRAME_X21 + 8}, {"x23", FIBERSCOPE_FRAME_X23},     {"x24", FIBERSCOPE_FRAME_X23 + 8},
+    {"x25", FIBERSCOPE_FRAME_X25},     {"x26", FIBERSCOPE_FRAME_X25 + 8}, {"x27", FIBERSCOPE_FRAME_X27},
+    {"x28", FIBERSCOPE_FRAME_X27 + 8},
+};
+
 }  // namespace fiberscope
 
 #endif  // __ASSEMBLER__

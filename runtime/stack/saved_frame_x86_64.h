@@ -41,6 +41,18 @@ static_assert(offsetof(SavedFrame, rbx) == FIBERSCOPE_FRAME_RBX);
 static_assert(offsetof(SavedFrame, rbp) == FIBERSCOPE_FRAME_RBP);
 static_assert(offsetof(SavedFrame, rip) == FIBERSCOPE_FRAME_RIP);
 
+// The registers of a target that is not running, by gdb's names. Its stack pointer is where the frame ends.
+struct SavedRegister {
+  const char* name;
+  uint64_t offset;
+};
+inline constexpr const char* kStackPointerName = "rsp";
+inline constexpr SavedRegister kSavedRegisters[] = {
+    {"rip", FIBERSCOPE_FRAME_RIP}, {"rbp", FIBERSCOPE_FRAME_RBP}, {"rbx", FIBERSCOPE_FRAME_RBX},
+    {"r12", FIBERSCOPE_FRAME_R12}, {"r13", FIBERSCOPE_FRAME_R13}, {"r14", FIBERSCOPE_FRAME_R14},
+    {"r15", FIBERSCOPE_FRAME_R15},
+};
+
 }  // namespace fiberscope
 
 #endif  // __ASSEMBLER__

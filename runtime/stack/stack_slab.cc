@@ -30,7 +30,6 @@ namespace fiberscope {
 namespace {
 
 constexpr size_t kMaxSlotsPerBatch = 1024;           // one process_madvise: its limit is 1024 ranges
-constexpr size_t kMaxBatchBytes = size_t{64} << 20;  // 1024 slots of up to 64 KiB, 64 of 1 MiB, 8 of 8 MiB
 constexpr uint32_t kMaxChunks = 256;                 // mostly one is used; many only where address space is short
 constexpr size_t kMaxSlots = UINT32_MAX;             // 64 TiB of the smallest class
 
@@ -200,8 +199,7 @@ StackSlab::Rep::Rep(const Options& options)
                  .mprotect = options.facilities.mprotect && ProbeStackFacilities().mprotect},
       slot_bytes(kStackClassBytes[static_cast<size_t>(options.stack_class)]),
       guard_bytes(PageBytes()),
-      slots_per_batch(options.slots_per_batch != 0 ? options.slots_per_batch
-                                                   : std::min(kMaxSlotsPerBatch, kMaxBatchBytes / slot_bytes)),
+      slots_per_batch(options.slots_per_batch != 0 ? options.slots_per_batch : SlotsPerBatch(options.stack_class)),
       reservation_bytes(options.reservation_bytes) {
   FIBERSCOPE_CHECK(slots_per_batch <= kMaxSlotsPerBatch, "%d slots in a batch", slots_per_batch);
   FIBERSCOPE_CHECK(guard_bytes < slot_bytes, "pages of %d bytes, stacks of %d", guard_bytes, slot_bytes);

@@ -18,6 +18,7 @@
 #ifndef FIBERSCOPE_RUNTIME_STACK_STACK_SLAB_H_
 #define FIBERSCOPE_RUNTIME_STACK_STACK_SLAB_H_
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -37,6 +38,12 @@ inline constexpr int kStackClassCount = 7;
 inline constexpr std::array<size_t, kStackClassCount> kStackClassBytes = {16 << 10,  32 << 10, 64 << 10, 128 << 10,
                                                                           256 << 10, 1 << 20,  8 << 20};
 
+// Slots that become ready at a time, unless StackSlab::Options say otherwise: 1024 (one process_madvise: its limit is 1024
+// ranges), or as many as fit 64 MiB.
+constexpr size_t SlotsPerBatch(StackClass stack_class) {
+  return std::min(size_t{1024}, (size_t{64} << 20) / kStackClassBytes[static_cast<size_t>(stack_class)]);
+}
+
 // The smallest class of at least `bytes`, or nothing when there is none that large. Classes of fewer than four pages
 // are passed over (none with pages of 4 KiB).
 std::optional<StackClass> StackClassFor(size_t bytes);
@@ -47,7 +54,7 @@ class StackSlab {
     StackClass stack_class = StackClass::k64KiB;
     StackFacilities facilities = DefaultStackFacilities();  // and-ed with what the kernel offers
     size_t reservation_bytes = size_t{64} << 30;          // of one chunk
-    size_t slots_per_batch = 0;                           // 0: 1024, or as many as fit 64 MiB
+    size_t slots_per_batch = 0;                           // 0: SlotsPerBatch(stack_class)
   };
 
   // The process-wide slab of a class. Async-signal-safe once it has returned for that class before.
