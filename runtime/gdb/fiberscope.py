@@ -295,6 +295,7 @@ class FiberUnwinder(Unwinder):
         self.ptid = None     # of the thread whose frames it takes the place of ...
         self.level = 0       # ... from the caller of this one on
         self.fiber_id = None
+        self.resumptions = 0  # how often the process has gone on
 
     def applies(self):
         thread = gdb.selected_thread()
@@ -344,6 +345,11 @@ def deselect(*_):
     frame_filter.enabled = False
 
 
+def on_continue(_):
+    unwinder.resumptions += 1
+    deselect()
+
+
 def select_thread():
     if unwinder.context is not None:
         deselect()
@@ -376,6 +382,7 @@ class Selection:
     def __enter__(self):
         self.thread = gdb.selected_thread()
         self.fiber = (unwinder.context, unwinder.ptid, unwinder.level, unwinder.fiber_id)
+        self.resumptions = unwinder.resumptions
         try:
             self.level = gdb.selected_frame().level()
         except gdb.error:
@@ -383,8 +390,8 @@ class Selection:
         return self
 
     def __exit__(self, *_):
-        if self.thread is None or not self.thread.is_valid() or self.thread.is_running():
-            deselect()
+        if unwinder.resumptions != self.resumptions or self.thread is None or not self.thread.is_valid():
+            deselect()  # what was selected then is no more
             return
         unwinder.context, unwinder.ptid, unwinder.level, unwinder.fiber_id = self.fiber
         frame_filter.enabled = unwinder.context is not None
@@ -496,16 +503,18 @@ def first_user_line(fiber, frame):
     return second_best or (entry_line(fiber) if fiber.entry_pc != 0 else None)
 
 
-def thread_text(thread):
-    return "on thread %d (LWP %d)" % (thread.num, thread.ptid[1] or thread.ptid[0])
+# " on thread 3 (LWP 4711)"; empty for a fiber that is not running.
+def thread_text(fiber, thread):
+    if thread is not None:
+        return " on thread %d (LWP %d)" % (thread.num, thread.ptid[1] or thread.ptid[0])
+    # Its registers are saved: its thread has just left its stack, or is about to enter it.
+    return " in a switch" if fiber.state == fiber.layout.running_state else ""
 
 
 # What there is to say before the frames.
 def title(fiber, clock, frame, thread):
-    text = fiber.header(clock)
-    if thread is not None:
-        text += " " + thread_text(thread)
-    elif frame.name() == "fiberscope_fiber_entry" and fiber.entry_pc != 0:
+    text = fiber.header(clock) + thread_text(fiber, thread)
+    if thread is None and frame.name() == "fiberscope_fiber_entry" and fiber.entry_pc != 0:
         text += ", not begun yet: " + place(entry_line(fiber))
     return text
 
@@ -615,7 +624,7 @@ info fibers [-state S] [-reason R] [-limit N] [-group]
     @staticmethod
     def where(fiber, threads):
         frame, thread = show(fiber, threads)
-        text = " " + thread_text(thread) if thread is not None else ""
+        text = thread_text(fiber, thread)
         line = first_user_line(fiber, frame)
         return text + " in " + place(line) if line is not None else text
 
@@ -760,7 +769,7 @@ if not hasattr(gdb, "fiberscope_unwinder"):
     unwinder = gdb.fiberscope_unwinder
     frame_filter = gdb.fiberscope_filter
     register_unwinder(None, unwinder)
-    gdb.events.cont.connect(deselect)
+    gdb.events.cont.connect(on_continue)
     gdb.events.exited.connect(deselect)
     InfoFibers()
     FiberCommand()

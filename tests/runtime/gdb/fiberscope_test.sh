@@ -2,7 +2,7 @@
 # runtime/gdb/fiberscope.py on a live process, on a core file of it, on a stripped program, and with everything wrong.
 set -euo pipefail
 script=$1
-program=$2
+program=$(realpath "$2")
 stripped=$3
 core=$TEST_TMPDIR/core
 
@@ -63,8 +63,12 @@ questions() {
   run "selected bt" "bt"
   run "current" "fiber"
   # What the innermost frame has are the registers that the switch stored just below its stack pointer.
-  echo 'python pushed = {"pc": 8, "rbp": 16, "rbx": 24, "r12": 32, "r13": 40, "r14": 48, "r15": 56}'
-  run "registers" "python print([name for name in pushed if int(gdb.parse_and_eval('*(unsigned long*)(\$sp - %d) == (unsigned long)\$%s' % (pushed[name], name))) != 1])"
+  echo 'python
+pushed = {"pc": 8, "rbp": 16, "rbx": 24, "r12": 32, "r13": 40, "r14": 48, "r15": 56}
+def is_as_pushed(name):
+    return int(gdb.parse_and_eval("*(unsigned long*)($sp - %d) == (unsigned long)$%s" % (pushed[name], name))) == 1
+end'
+  run "registers" "python print([name for name in pushed if not is_as_pushed(name)])"
   echo 'python
 while gdb.selected_frame().name() != "parked::Receive":
     gdb.execute("up", to_string=True)
@@ -83,10 +87,11 @@ end'
 }
 
 check_answers() {
-  expect "info fibers" '^  fiber [0-9]+ \[channel receive(, [0-9]+ seconds)?\] "owner" in parked::Own at .*/parked_fibers.cc:[0-9]+, created by a thread$' 1
-  expect "info fibers" '^  fiber [0-9]+ \[channel receive(, [0-9]+ seconds)?\] "receiver" in parked::Receive at .*, created by fiber [0-9]+$' 5
-  expect "info fibers" '^  fiber [0-9]+ \[sleep, [1-5][0-9] seconds\] "a \\"quoted\\" \\x01 name" in parked::Sleep at ' 1
-  expect "info fibers" '^  fiber [0-9]+ \[mutex lock, [56] minutes\] in parked::Lock at ' 1
+  local receives='^  fiber [0-9]+ \[channel receive(, [0-9]+ seconds)?\]'
+  expect "info fibers" "$receives"' "owner" in parked::Own at .*/parked_fibers.cc:[0-9]+, created by a thread$' 1
+  expect "info fibers" "$receives"' "receiver" in parked::Receive at .*/parked_fibers.cc:[0-9]+, created by fiber [0-9]+$' 5
+  expect "info fibers" '^  fiber [0-9]+ \[sleep, ([1-5][0-9] seconds|[1-4] minutes)\] "a \\"quoted\\" \\x01 name" in parked::Sleep at ' 1
+  expect "info fibers" '^  fiber [0-9]+ \[mutex lock, [5-9] minutes\] in parked::Lock at ' 1
   expect "info fibers" '^  fiber [0-9]+ \[running\] "computer" on thread [0-9]+ \(LWP [0-9]+\) in parked::Compute at ' 1
   expect "info fibers" '^  fiber [0-9]+ \[blocking(, [0-9]+ seconds)?\] "reader" on thread [0-9]+ \(LWP [0-9]+\) in ' 1
   expect "info fibers" '^  fiber [0-9]+ \[runnable\] "fresh" in .*/parked_fibers.cc:[0-9]+, created by fiber [0-9]+$' 1
@@ -165,7 +170,7 @@ end'
   echo 'python write(pc_address, saved_pc)'
   echo 'python write(sleeper.address + layout.state + 7, bytes([sleeper.state]))'
   run "step" "fiber \$receiver"
-  run "continue"
+  run "continue" "fiber \$locker continue"
   run "after continue" "bt"
   run "no fibers" "info fibers"
   run "none of them" "fiber apply all bt"
@@ -215,6 +220,27 @@ expect "info fibers" '^  fiber [0-9]+ \[channel receive\] "receiver" in 0x[0-9a-
 expect "info fibers" '^11 fibers\.$'
 expect "apply" '^fiber [0-9]+ \[' 11
 rm "$core"
+
+# ---- A core file by the kernel, of stacks with guard pages, where it leaves them to the process.
+if [[ $(</proc/sys/kernel/core_pattern) == core && $(ulimit -Hc) == unlimited ]]; then
+  mkdir "$TEST_TMPDIR/aborted"
+  status=0
+  (cd "$TEST_TMPDIR/aborted" && ulimit -c unlimited && exec prlimit --as=1073741824 "$program" abort) || status=$?
+  [[ $status == 134 ]] || fail "the program should have aborted, status $status"
+  look "$program" "$TEST_TMPDIR"/aborted/core* < <(
+    run "info fibers"
+    run "apply" "fiber apply all bt"
+  )
+  expect "info fibers" '^  fiber [0-9]+ \[channel receive.*\] "receiver" in parked::Receive at ' 5
+  expect "info fibers" '^  fiber [0-9]+ \[running\] "computer" on thread [0-9]+ ' 1
+  expect "info fibers" '^11 fibers\.$'
+  expect "apply" '^#[0-9]+ .*parked::Receive' 5
+  expect "apply" '^#[0-9]+ .*in fiberscope_fiber_entry' 11
+  echo "core by the kernel: $(part "info fibers" | head -3)"
+  rm -r "$TEST_TMPDIR/aborted"
+else
+  echo "core by the kernel: not tried, core_pattern is $(</proc/sys/kernel/core_pattern), the limit $(ulimit -Hc)"
+fi
 
 # ---- A program without the runtime.
 look /bin/true < <(

@@ -1,5 +1,5 @@
-// Fibers for a debugger to look at. When AllParked() is called first, one computes, one waits for its turn behind it,
-// one is in a blocking call, and all others are parked. The second time they have ended.
+// Fibers for a debugger to look at. When AllParked() is called first, one computes, one waits for its turn behind it, one is in
+// a blocking call, and all others are parked. The second time they have ended. With an argument it aborts instead of the first.
 #include <sched.h>
 #include <unistd.h>
 
@@ -84,6 +84,7 @@ int main(int argc, char**) {
     while (!std::ranges::all_of(world.holders, parked::IsThere)) sched_yield();
     scheduler.Spawn([&] { parked::Compute(world); }, {.name = "computer"});
     while (!world.computing) sched_yield();
+    if (argc > 1) std::abort();
     AllParked();
     world.computing = false;
     close(world.ends[1]);
