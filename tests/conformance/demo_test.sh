@@ -32,7 +32,9 @@ expect debug=1 "$one" '^# labels: \{"route":"/order"\}$'
 expect debug=1 "$one" $'^#\t0x[0-9a-f]+\tdemo::OrderService::Audit\\+0x[0-9a-f]+\t+server/example/order_service.cc:[0-9]+$'
 expect debug=1 "$one" 'demo::OrderService::PlaceOrder::\{lambda#1\}::operator\(\)\+0x'
 [[ $(grep -c 'demo::OrderService::Audit' <<<"$one") == 1 ]] || fail "the stranded fibers are more than one group: $one"
-! grep -qE 'fiberscope::internal|RunEntry|__invoke' <<<"$one" || fail "debug=1 shows machinery: $one"
+# A fiber that runs at the moment may be in the midst of it.
+stranded_group=$(awk -v RS= '/OrderService::Audit/' <<<"$one")
+! grep -qE 'fiberscope::internal|RunEntry|__invoke' <<<"$stranded_group" || fail "debug=1 shows machinery: $one"
 
 two=$(get '/debug/pprof/goroutine?debug=2')
 block=$(awk -v RS= '/OrderService::Audit/ { print; exit }' <<<"$two")
