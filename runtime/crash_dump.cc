@@ -55,6 +55,7 @@ constinit FatalText g_text;
 constinit CrashGroups g_groups;
 constinit std::array<uintptr_t, kMostFrames> g_pcs{};
 constinit int g_faults = 0;
+constinit bool g_done = false;
 constinit int64_t g_deadline_ns = 0;
 // Where a fault in the dump is gone on from; the compiler is told that what lies between may change.
 sigjmp_buf g_recovery;
@@ -280,8 +281,11 @@ void OnSignal(int signal, siginfo_t* info, void* context) {
   while (!g_owner.compare_exchange_strong(owner, self)) {
     if (owner == self) {  // a fault in the dump itself
       if (g_can_recover != 0 && ++g_faults <= kMostFaults) siglongjmp(g_recovery, 1);
-      g_text.Add("\nthe crash dump failed: SIG%s\n", sigabbrev_np(signal));
-      g_text.Flush();
+      // Another signal of a thread whose dump is written: what its previous handler does, abort() for instance.
+      if (!g_done) {
+        g_text.Add("\nthe crash dump failed: SIG%s\n", sigabbrev_np(signal));
+        g_text.Flush();
+      }
       PassOn(signal, *info);
       return;
     }
@@ -296,6 +300,7 @@ void OnSignal(int signal, siginfo_t* info, void* context) {
     g_groups.Clear();
     g_owner.store(0);
   } else {
+    g_done = true;
     PassOn(signal, *info);
   }
   errno = saved_errno;

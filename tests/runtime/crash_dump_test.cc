@@ -26,8 +26,9 @@ using ::testing::ExitedWithCode;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// AddressSanitizer's own handler, which was there before ours, ends the process with a report of its own.
-#ifdef __SANITIZE_ADDRESS__
+// A sanitizer's own handler, which was there before ours, ends the process with a report of its own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FIBERSCOPE_SANITIZED
 #define EXPECT_KILLED(statement, signal, matcher) EXPECT_DEATH(statement, matcher)
 #else
 #define EXPECT_KILLED(statement, signal, matcher) EXPECT_EXIT(statement, ::testing::KilledBySignal(signal), matcher)
@@ -80,7 +81,7 @@ TEST_P(CrashDumpTest, AFaultIsReportedWithItsStackAndAllFibers) {
             ContainsRegex("    0x[0-9a-f]+ .*ParkOn")));
 }
 
-#ifndef __SANITIZE_ADDRESS__  // it asks for no signal of these
+#ifndef FIBERSCOPE_SANITIZED  // they leave some of these alone
 TEST_P(CrashDumpTest, EveryFatalSignalIsReported) {
   EXPECT_KILLED(Run(DivideByZero), SIGFPE,
                 AllOf(HasSubstr("fatal signal: SIGFPE: "), HasSubstr("DivideByZero"), HasSubstr("5 other fibers")));
@@ -145,6 +146,13 @@ TEST_P(CrashDumpTest, AHandlerThatWasThereRunsAfterwards) {
     EXPECT_EXIT((signal(number, EndWith3), Run([number] { number == SIGABRT ? Abort() : WriteToNull(); })),
                 ExitedWithCode(3), HasSubstr("\n5 other fibers\n"));
   }
+}
+
+void AbortInHandler(int) { std::abort(); }
+
+TEST_P(CrashDumpTest, AHandlerThatAbortsMakesNoSecondDump) {
+  EXPECT_EXIT((signal(SIGSEGV, AbortInHandler), Run(WriteToNull)), ::testing::KilledBySignal(SIGABRT),
+              AllOf(HasSubstr("\n5 other fibers\n"), Not(HasSubstr("SIGABRT"))));
 }
 
 // The dump reads a stack that is not there any more.
