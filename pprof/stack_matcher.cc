@@ -27,8 +27,9 @@ StackMatcher::Location StackMatcher::Lookup(uintptr_t return_address) {
 
 bool StackMatcher::NameMatches(const std::string& function) {
   const auto [at, added] = names_.try_emplace(function, false);
-  if (added) at->second = pattern_.Matches(function);
-  return at->second;
+  if (!added) return at->second;
+  ++tried_;
+  return at->second = pattern_.Matches(function);
 }
 
 }  // namespace fiberscope::pprof

@@ -28,7 +28,7 @@ class StackMatcher {
   bool Matches(std::span<const uintptr_t> stack, uintptr_t entry_pc);
 
   // How often the pattern was tried.
-  size_t tried() const { return names_.size(); }
+  size_t tried() const { return tried_; }
 
  private:
   struct Location {
@@ -43,6 +43,7 @@ class StackMatcher {
   Symbolizer& symbolizer_;
   absl::flat_hash_map<uintptr_t, Location> locations_;
   absl::flat_hash_map<std::string, bool> names_;
+  size_t tried_ = 0;
 };
 
 }  // namespace fiberscope::pprof

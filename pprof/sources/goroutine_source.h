@@ -38,8 +38,9 @@ struct GoroutineInputs {
 //
 // debug=2: every fiber in the order of the listing, one at a time, never cut. A page: collected in one listing, then written.
 //
-// A filter is applied while fibers are being listed, so that those it leaves out are neither grouped nor copied nor written. All
-// forms choose the same fibers, also by function, for which the whole stack counts. Without a filter nothing is tested.
+// A filter is applied while fibers are being listed, so that those it leaves out are neither grouped nor copied nor written;
+// the listing walks their stacks all the same. All forms choose the same fibers, also by function, for which the whole stack
+// counts. Without a filter nothing is tested.
 //
 // Every form waits up to 2 s, once, for file names and lines; after that it goes on with function names alone.
 class GoroutineSource : public FiberProfileSource {

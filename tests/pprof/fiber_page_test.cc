@@ -137,6 +137,18 @@ TEST(FiberPage, EndsEarlyRatherThanTakeMoreMemory) {
   EXPECT_EQ(pages, 3);
 }
 
+TEST(FiberPage, ASmallFiberDoesNotOvertakeALargeOneThatDidNotFit) {
+  const std::vector<uintptr_t> deep(1500, 0x1000);
+  FiberPage page({.limit = 10, .max_bytes = 20'000});
+  for (const uint64_t id : {1, 2, 3}) {
+    FiberSnapshot fiber = WithId(id);
+    if (id != 3) fiber.stack = deep;
+    page.Offer(fiber);
+  }
+  EXPECT_THAT(IdsOf(page), ElementsAre(1));
+  EXPECT_EQ(Next(page), 1u);
+}
+
 TEST(FiberPage, TakesOneFiberHoweverLarge) {
   const std::vector<Label> labels = {{"k", std::string(1000, 'v')}};
   FiberPage page({.limit = 10, .max_bytes = 100});
