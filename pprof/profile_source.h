@@ -12,6 +12,8 @@
 
 namespace fiberscope::pprof {
 
+class FiberProfileSource;
+
 // Thread-safe: several requests may collect at once. Blocks the thread; not to be called on a fiber.
 class ProfileSource {
  public:
@@ -32,6 +34,9 @@ class ProfileSource {
   // debug=1 and, where the profile has a form of its own for it, debug=2: text, streamed into `sink`. `debug` is >= 1.
   // Returns the sink's error if that failed.
   virtual absl::Status WriteText(int debug, ByteSink& sink) = 0;
+
+  // This profile, when it is one of fibers of which a request may choose some (fiber_profile_source.h); null otherwise.
+  virtual FiberProfileSource* fibers() { return nullptr; }
 };
 
 }  // namespace fiberscope::pprof

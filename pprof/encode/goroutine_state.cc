@@ -45,6 +45,15 @@ const char* WaitingState(WaitReason reason) {
   return "unknown wait reason";
 }
 
+constexpr FiberState kStatuses[] = {FiberState::kRunnable, FiberState::kRunning, FiberState::kBlocking, FiberState::kWaiting};
+
+const char* Status(FiberState state) { return GoroutineState(state, WaitReason::kNone); }
+
+void AppendWord(std::string& list, const char* word) {
+  if (!list.empty()) list += ", ";
+  list += word;
+}
+
 }  // namespace
 
 const char* GoroutineState(FiberState state, WaitReason reason) {
@@ -63,6 +72,32 @@ const char* GoroutineState(FiberState state, WaitReason reason) {
       return "syscall";
   }
   return "???";
+}
+
+std::optional<FiberState> ParseGoroutineStatus(std::string_view text) {
+  for (const FiberState state : kStatuses) {
+    if (text == Status(state)) return state;
+  }
+  return std::nullopt;
+}
+
+std::string GoroutineStatuses() {
+  std::string list;
+  for (const FiberState state : kStatuses) AppendWord(list, Status(state));
+  return list;
+}
+
+std::optional<WaitReason> ParseWaitReason(std::string_view text) {
+  for (int i = 1; i < kWaitReasonCount; ++i) {
+    if (text == WaitingState(static_cast<WaitReason>(i))) return static_cast<WaitReason>(i);
+  }
+  return std::nullopt;
+}
+
+std::string GoroutineWaitReasons() {
+  std::string list;
+  for (int i = 1; i < kWaitReasonCount; ++i) AppendWord(list, WaitingState(static_cast<WaitReason>(i)));
+  return list;
 }
 
 }  // namespace fiberscope::pprof

@@ -2,6 +2,10 @@
 #ifndef FIBERSCOPE_PPROF_ENCODE_GOROUTINE_STATE_H_
 #define FIBERSCOPE_PPROF_ENCODE_GOROUTINE_STATE_H_
 
+#include <optional>
+#include <string>
+#include <string_view>
+
 #include "runtime/fiber_state.h"
 #include "runtime/wait_reason.h"
 
@@ -12,6 +16,16 @@ namespace fiberscope::pprof {
 // "select"). Readers take any text without a comma or bracket.
 // A waiting fiber without a reason is "waiting", a fiber that is not in a run queue yet "idle", as in Go.
 const char* GoroutineState(FiberState state, WaitReason reason);
+
+// The other way: of "runnable", "running", "syscall" and "waiting", the last whatever the reason.
+std::optional<FiberState> ParseGoroutineStatus(std::string_view text);
+// ParseGoroutineStatus takes these: "runnable, running, syscall, waiting".
+std::string GoroutineStatuses();
+
+// Of the reason as GoroutineState spells it: "chan receive". "waiting", of a fiber without one, is none.
+std::optional<WaitReason> ParseWaitReason(std::string_view text);
+// ParseWaitReason takes these: "sleep, IO wait, chan receive, ...", in the order of the enum.
+std::string GoroutineWaitReasons();
 
 }  // namespace fiberscope::pprof
 

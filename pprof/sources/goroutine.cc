@@ -8,7 +8,7 @@
 
 namespace fiberscope::pprof {
 
-std::unique_ptr<ProfileSource> MakeGoroutineSource(Symbolizer& symbolizer) {
+std::unique_ptr<FiberProfileSource> MakeGoroutineSource(Symbolizer& symbolizer) {
   return std::make_unique<GoroutineSource>(symbolizer, GoroutineInputs{.for_each_fiber = ForEachFiber,
                                                                        .fiber_count = FiberCount,
                                                                        .mappings = ReadProcessMappings,

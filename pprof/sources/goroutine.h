@@ -4,14 +4,15 @@
 
 #include <memory>
 
-#include "pprof/profile_source.h"
+#include "pprof/fiber_profile_source.h"
 #include "pprof/symbolizer.h"
 
 namespace fiberscope::pprof {
 
-// debug=1: fibers grouped by stack and labels. debug=2: every fiber, streamed in registry order, never truncated.
+// debug=1: fibers grouped by stack and labels. debug=2: every fiber, streamed in registry order, never truncated;
+// or a page of them in the order of their ids. All forms of all fibers or of those that pass a filter.
 // `symbolizer` must outlive the source.
-std::unique_ptr<ProfileSource> MakeGoroutineSource(Symbolizer& symbolizer);
+std::unique_ptr<FiberProfileSource> MakeGoroutineSource(Symbolizer& symbolizer);
 
 }  // namespace fiberscope::pprof
 

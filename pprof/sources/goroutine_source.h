@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "pprof/fiber_filter.h"
+#include "pprof/fiber_page.h"
+#include "pprof/fiber_profile_source.h"
 #include "pprof/mappings.h"
-#include "pprof/profile_source.h"
 #include "pprof/stack_groups.h"
 #include "pprof/symbolizer.h"
 #include "runtime/fiber_snapshot.h"
@@ -36,10 +38,14 @@ struct GoroutineInputs {
 //
 // Running fibers have stacks as runtime/registry.h says: their threads are interrupted once, as the listing begins.
 //
-// debug=2: every fiber in the order of the listing, one at a time, never cut.
+// debug=2: every fiber in the order of the listing, one at a time, never cut. A page: collected in one listing, then written.
+//
+// A filter is applied while fibers are being listed, so that those it leaves out are neither grouped nor copied nor written;
+// the listing walks their stacks all the same. All forms choose the same fibers, also by function, for which the whole stack
+// counts. Without a filter nothing is tested.
 //
 // Every form waits up to 2 s, once, for file names and lines; after that it goes on with function names alone.
-class GoroutineSource : public ProfileSource {
+class GoroutineSource : public FiberProfileSource {
  public:
   // `symbolizer` must outlive the source.
   GoroutineSource(Symbolizer& symbolizer, GoroutineInputs inputs);
@@ -49,10 +55,15 @@ class GoroutineSource : public ProfileSource {
   int64_t Count() const override;
   absl::StatusOr<Profile> Collect() override;
   absl::Status WriteText(int debug, ByteSink& sink) override;
+  absl::StatusOr<Profile> Collect(const FiberFilter& filter) override;
+  absl::Status WriteText(const FiberFilter& filter, int debug, ByteSink& sink) override;
+  FiberPage CollectPage(const FiberFilter& filter, const FiberPageOptions& options) override;
+  absl::Status WritePage(const FiberPage& page, ByteSink& sink) override;
 
  private:
-  std::vector<StackGroup> GroupFibers() const;
-  absl::Status WriteDump(ByteSink& sink) const;
+  void ForEach(const FiberFilter& filter, absl::FunctionRef<bool(const FiberSnapshot&)> visit) const;
+  std::vector<StackGroup> GroupFibers(const FiberFilter& filter) const;
+  absl::Status WriteDump(const FiberFilter& filter, ByteSink& sink) const;
 
   Symbolizer& symbolizer_;
   const GoroutineInputs inputs_;

@@ -9,6 +9,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "pprof/encode/proto_encoder.h"
+#include "pprof/fiber_profile_source.h"
+#include "server/handlers/fiber_parameters.h"
 #include "server/http/query.h"
 
 namespace fiberscope::server {
@@ -17,15 +19,21 @@ namespace {
 constexpr int64_t kMaxInteger = std::numeric_limits<int64_t>::max();
 constexpr int64_t kMaxDebug = std::numeric_limits<int32_t>::max();
 
-// The form to answer in: 0, 1 or 2.
-absl::StatusOr<int> ParseParameters(const Request& request) {
+constexpr char kNextAfter[] = "X-Fiberscope-Next-After";
+
+struct Parameters {
+  int debug = 0;  // the form to answer in: 0, 1 or 2
+  FiberParameters fibers;
+};
+
+absl::StatusOr<Parameters> ParseParameters(const Request& request, pprof::ProfileSource& source) {
   const absl::StatusOr<Query> query = Query::Parse(request.raw_query);
   if (!query.ok()) return query.status();
   const absl::StatusOr<std::optional<std::string>> text = query->Get("seconds");
   if (!text.ok()) return text.status();
   const absl::StatusOr<std::optional<int64_t>> seconds = query->GetInteger("seconds", kMaxInteger);
   if (!seconds.ok() || seconds->value_or(1) == 0) {
-    return absl::InvalidArgumentError("invalid value for \"seconds\" - must be a positive integer");
+    return BadParameter("seconds", "must be a positive integer");
   }
   const absl::StatusOr<std::optional<int64_t>> gc = query->GetInteger("gc", kMaxInteger);
   if (!gc.ok()) return gc.status();
@@ -34,7 +42,16 @@ absl::StatusOr<int> ParseParameters(const Request& request) {
   if (seconds->has_value()) {
     return absl::InvalidArgumentError("\"seconds\" parameter is not supported for this profile type");
   }
-  return static_cast<int>(std::min<int64_t>(debug->value_or(0), 2));
+  Parameters parameters;
+  parameters.debug = static_cast<int>(std::min<int64_t>(debug->value_or(0), 2));
+  if (source.fibers() == nullptr) {
+    if (absl::Status status = RefuseFiberParameters(*query); !status.ok()) return status;
+    return parameters;
+  }
+  absl::StatusOr<FiberParameters> fibers = ParseFiberParameters(*query, parameters.debug);
+  if (!fibers.ok()) return fibers.status();
+  parameters.fibers = *std::move(fibers);
+  return parameters;
 }
 
 std::string Message(const absl::Status& status) {
@@ -51,25 +68,43 @@ std::string Quoted(std::string_view text) {
   return quoted + "\"";
 }
 
-absl::Status WriteProto(pprof::ProfileSource& source, ResponseWriter& writer) {
-  const absl::StatusOr<pprof::Profile> profile = source.Collect();
-  return profile.ok() ? pprof::EncodeProfile(*profile, writer) : profile.status();
+absl::StatusOr<pprof::Profile> Collect(pprof::ProfileSource& source, const pprof::FiberFilter& filter) {
+  return filter.empty() ? source.Collect() : source.fibers()->Collect(filter);
 }
 
-void SendProfile(pprof::ProfileSource& source, int debug, bool head_only, ResponseWriter& writer) {
-  ResponseHead head;
+absl::Status WriteBody(pprof::ProfileSource& source, int debug, const pprof::FiberFilter& filter, ResponseWriter& writer) {
   if (debug == 0) {
-    head.content_type = "application/octet-stream";
-    head.fields = {{"Content-Disposition", "attachment; filename=" + Quoted(source.name())}};
+    const absl::StatusOr<pprof::Profile> profile = Collect(source, filter);
+    return profile.ok() ? pprof::EncodeProfile(*profile, writer) : profile.status();
   }
-  writer.Begin(std::move(head));
-  absl::Status status;
-  if (!head_only) status = debug == 0 ? WriteProto(source, writer) : source.WriteText(debug, writer);
+  return filter.empty() ? source.WriteText(debug, writer) : source.fibers()->WriteText(filter, debug, writer);
+}
+
+void Finish(const absl::Status& status, ResponseWriter& writer) {
   if (status.ok()) {
     (void)writer.Finish();
   } else {
     writer.Fail(absl::Status(status.code(), "failed to collect profile: " + Message(status)));
   }
+}
+
+void SendProfile(pprof::ProfileSource& source, const Parameters& parameters, bool head_only, ResponseWriter& writer) {
+  ResponseHead head;
+  if (parameters.debug == 0) {
+    head.content_type = "application/octet-stream";
+    head.fields = {{"Content-Disposition", "attachment; filename=" + Quoted(source.name())}};
+  }
+  writer.Begin(std::move(head));
+  Finish(head_only ? absl::OkStatus() : WriteBody(source, parameters.debug, parameters.fibers.filter, writer), writer);
+}
+
+// Where the next page begins is known when this one has been collected, and said before it is written.
+void SendPage(pprof::FiberProfileSource& source, const FiberParameters& parameters, ResponseWriter& writer) {
+  const pprof::FiberPage page = source.CollectPage(parameters.filter, *parameters.page);
+  ResponseHead head;
+  if (const std::optional<FiberId> next = page.next_after()) head.fields = {{kNextAfter, std::to_string(next->value)}};
+  writer.Begin(std::move(head));
+  Finish(source.WritePage(page, writer), writer);
 }
 
 }  // namespace
@@ -81,12 +116,17 @@ Handler MakeNamedProfileHandler(const pprof::ProfileCatalog& catalog, std::strin
       writer.Send(ErrorResponse(404, "Unknown profile"));
       return;
     }
-    const absl::StatusOr<int> debug = ParseParameters(request);
-    if (!debug.ok()) {
-      writer.Send(ErrorResponse(400, Message(debug.status())));
+    const absl::StatusOr<Parameters> parameters = ParseParameters(request, *source);
+    if (!parameters.ok()) {
+      writer.Send(ErrorResponse(400, Message(parameters.status())));
       return;
     }
-    SendProfile(*source, *debug, request.method == Method::kHead, writer);
+    const bool head_only = request.method == Method::kHead;
+    if (parameters->fibers.page && !head_only) {
+      SendPage(*source->fibers(), parameters->fibers, writer);
+    } else {
+      SendProfile(*source, *parameters, head_only, writer);
+    }
   };
 }
 

@@ -14,11 +14,11 @@ int HexDigit(char c) {
   return -1;
 }
 
-absl::Status BadValue(std::string_view name, std::string_view what) {
+}  // namespace
+
+absl::Status BadParameter(std::string_view name, std::string_view what) {
   return absl::InvalidArgumentError(absl::StrFormat("invalid value for \"%s\" - %s", name, what));
 }
-
-}  // namespace
 
 std::optional<std::string> PercentDecode(std::string_view text, bool plus_is_space) {
   std::string decoded;
@@ -59,12 +59,22 @@ absl::StatusOr<std::optional<std::string>> Query::Get(std::string_view name) con
   const Parameter* found = nullptr;
   for (const Parameter& parameter : parameters_) {
     if (parameter.key != name) continue;
-    if (found != nullptr) return BadValue(name, "given more than once");
+    if (found != nullptr) return BadParameter(name, "given more than once");
     found = &parameter;
   }
   if (found == nullptr) return std::optional<std::string>();
-  if (!found->value.has_value()) return BadValue(name, "bad percent-encoding");
+  if (!found->value.has_value()) return BadParameter(name, "bad percent-encoding");
   return found->value;
+}
+
+absl::StatusOr<std::vector<std::string>> Query::GetAll(std::string_view name) const {
+  std::vector<std::string> values;
+  for (const Parameter& parameter : parameters_) {
+    if (parameter.key != name) continue;
+    if (!parameter.value.has_value()) return BadParameter(name, "bad percent-encoding");
+    values.push_back(*parameter.value);
+  }
+  return values;
 }
 
 absl::StatusOr<std::optional<int64_t>> Query::GetInteger(std::string_view name, int64_t max) const {
@@ -76,7 +86,7 @@ absl::StatusOr<std::optional<int64_t>> Query::GetInteger(std::string_view name, 
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   // from_chars takes a minus sign, which is out of range like everything else above the maximum.
   if (error != std::errc() || end != digits.data() + digits.size() || digits[0] == '-' || value > max) {
-    return BadValue(name, absl::StrFormat("must be an integer from 0 to %d", max));
+    return BadParameter(name, absl::StrFormat("must be an integer from 0 to %d", max));
   }
   return std::optional<int64_t>(value);
 }

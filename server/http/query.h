@@ -1,8 +1,8 @@
 // The query part of a URL, as HTML forms write it: key=value pairs joined by '&', '+' for a space, %XX for any byte.
 //
-// Stricter than Go for parameters that a handler asks for: a recognised parameter that repeats, or whose escapes are broken, is
-// an error that names it. Parameters that nobody asks for are ignored, whatever they look like. ';' separates nothing: it is
-// part of the key or value it stands in.
+// Stricter than Go for parameters that a handler asks for: a recognised parameter whose escapes are broken, or that repeats and is
+// not asked for as a list, is an error that names it. Parameters that nobody asks for are ignored, whatever they look like. ';'
+// separates nothing: it is part of the key or value it stands in.
 //
 // Format: WHATWG URL standard, "application/x-www-form-urlencoded parsing". Thread-compatible; never blocks.
 #ifndef FIBERSCOPE_SERVER_HTTP_QUERY_H_
@@ -21,6 +21,9 @@ namespace fiberscope::server {
 // Replaces %XX by the byte and, if asked, '+' by a space. Nothing when an escape is incomplete or not hexadecimal.
 std::optional<std::string> PercentDecode(std::string_view text, bool plus_is_space);
 
+// kInvalidArgument: `invalid value for "NAME" - WHAT`.
+absl::Status BadParameter(std::string_view name, std::string_view what);
+
 class Query {
  public:
   static constexpr size_t kMaxParameters = 32;
@@ -31,6 +34,9 @@ class Query {
   // The decoded value; nothing when the parameter is absent. kInvalidArgument, naming the parameter, when it repeats or its
   // escapes are broken.
   absl::StatusOr<std::optional<std::string>> Get(std::string_view name) const;
+
+  // The decoded values of a parameter that may repeat, in their order. kInvalidArgument, naming it, when escapes are broken.
+  absl::StatusOr<std::vector<std::string>> GetAll(std::string_view name) const;
 
   // The value as a decimal integer without sign or blanks, at most `max`; nothing when absent or empty. kInvalidArgument, naming
   // the parameter and the range, otherwise.

@@ -64,6 +64,14 @@ expect peek "$(pprof -peek 'OrderService::Audit' /debug/pprof/goroutine)" 'demo:
 expect lines "$(pprof -lines -top /debug/pprof/goroutine)" 'Audit\(unsigned long\) .*server/example/order_service.cc:[0-9]+'
 # Addresses only: pprof asks /debug/pprof/symbol for the names, by POST.
 expect symbolz "$(pprof -symbolize=remote:force -top '/debug/pprof/goroutine?debug=1')" 'demo::OrderService::RunHousekeeper'
+# Filters are part of the URL: only the stranded fibers.
+stranded='/debug/pprof/goroutine?reason=chan+send&label=route:/order&fn=OrderService::Audit'
+filtered=$(pprof -top "$stranded")
+expect "filtered top" "$filtered" '100% +[0-9]+ +100% +demo::OrderService::Audit\(unsigned long\)'
+! grep -q 'RunHousekeeper' <<<"$filtered" || fail "the filter lets others pass: $filtered"
+expect "filtered traces" "$(pprof -traces "$stranded")" '^ +route: */order$'
+headers=$(get "$stranded&debug=2" | grep '^goroutine ')
+! grep -vF ' [chan send] {name: audit, ' <<<"$headers" || fail "debug=2 shows fibers that do not pass the filter"
 # A different time, the same program: one stays the base of the other.
 pprof -top -base "$TEST_TMPDIR/pprof.demo.goroutine.001.pb.gz" /debug/pprof/goroutine >/dev/null
 
@@ -73,6 +81,8 @@ expect_status 404 '/debug/pprof/nope' 'Unknown profile'
 expect_status 400 '/debug/pprof/goroutine?debug=abc' 'debug'
 expect_status 400 '/debug/pprof/goroutine?debug=99999999999999999999' 'debug'
 expect_status 400 '/debug/pprof/goroutine?debug=1&debug=2' 'debug'
+expect_status 400 '/debug/pprof/goroutine?fn=(' 'fn'
+expect_status 400 '/debug/pprof/goroutine?debug=1&limit=5' 'debug=2'
 index=$(get /debug/pprof/)
 expect index "$index" "<a href='goroutine\?debug=1'>goroutine</a>"
 used=$("$demo" --addr="$address" 2>&1) && fail "a second demo on $address started"
@@ -99,6 +109,21 @@ get /debug/pprof/goroutine >"$TEST_TMPDIR/parked.pb.gz"
 parsed=$("$TEST_TMPDIR/parse_profile" "$TEST_TMPDIR/parked.pb.gz")
 expect proto "$parsed" 'type=goroutine/count'
 expect "parked in proto" "$(pprof -traces /debug/pprof/goroutine)" '^ +20000 +[^ ]'
+# Page after page of 3,000, in the order of their ids.
+ids='s/^goroutine ([0-9]+) .*/\1/p'
+parked_fibers='/debug/pprof/goroutine?debug=2&label=name:parked'
+all=$(get "$parked_fibers" | sed -nE "$ids")
+paged=
+pages=0
+after=0
+while [[ -n $after ]]; do
+  "$TEST_TMPDIR/fetch" -i "http://$address$parked_fibers&limit=3000&after=$after" >"$TEST_TMPDIR/page"
+  paged+=$(sed -nE "$ids" "$TEST_TMPDIR/page")$'\n'
+  after=$(sed -nE 's/^X-Fiberscope-Next-After: ([0-9]+)\r?$/\1/p' "$TEST_TMPDIR/page")
+  pages=$((pages + 1))
+done
+[[ $pages == 7 ]] || fail "20,000 fibers are $pages pages"
+[[ ${paged%$'\n'} == "$(sort -n <<<"$all")" && $(wc -l <<<"$all") == 20000 ]] || fail "the pages list other fibers than the dump"
 # Ten calls deep, as the flag says.
 [[ $(awk -v RS= '/name: parked/ { print; exit }' <<<"$(get '/debug/pprof/goroutine?debug=2')" | grep -c 'Descend<...>(...)') == 10 ]] ||
   fail "a parked fiber is not ten calls deep"

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
@@ -72,6 +73,10 @@ TEST(DebugServerTest, AnswersEveryEndpointInItsForm) {
       {"GET", "/debug/pprof/goroutine?debug=-1", 400, kText, "", "invalid value for \"debug\""},
       {"GET", "/debug/pprof/goroutine?debug=1&debug=2", 400, kText, "", "invalid value for \"debug\""},
       {"GET", "/debug/pprof/goroutine?seconds=-1", 400, kText, "", "invalid value for \"seconds\""},
+      {"GET", "/debug/pprof/goroutine?state=waiting&fn=nothing", 200, kBinary, "attachment; filename=\"goroutine\"", "\x1f\x8b"},
+      {"GET", "/debug/pprof/goroutine?debug=2&limit=5", 200, kText, "", ""},
+      {"GET", "/debug/pprof/goroutine?fn=(", 400, kText, "", "invalid value for \"fn\""},
+      {"GET", "/debug/pprof/goroutine?limit=5", 400, kText, "", "\"limit\" parameter needs debug=2"},
       {"GET", "/debug/pprof/nope", 404, kText, "", "Unknown profile\n"},
       {"GET", "/debug/pprof/Goroutine", 404, kText, "", "Unknown profile\n"},
       {"GET", "/debug/pprof/symbol/", 404, kText, "", "Unknown profile\n"},
@@ -97,7 +102,11 @@ TEST(DebugServerTest, AnswersEveryEndpointInItsForm) {
 TEST(DebugServerTest, NeverEchoesWhatTheClientSays) {
   const auto server = StartServer();
   for (const std::string target : {"/debug/pprof/evil%3Cscript%3E", "/evil", "/debug/pprof/goroutine?debug=evil",
-                                   "/debug/pprof/goroutine?evil=1&debug=x", "/debug/pprof/symbol?evil", "/%zzevil"}) {
+                                   "/debug/pprof/goroutine?evil=1&debug=x",
+                                   "/debug/pprof/goroutine?state=evil", "/debug/pprof/goroutine?reason=evil",
+                                   "/debug/pprof/goroutine?minwait=evil", "/debug/pprof/goroutine?label=evil",
+                                   "/debug/pprof/goroutine?fn=(evil", "/debug/pprof/goroutine?debug=2&limit=evil",
+                                   "/debug/pprof/goroutine?debug=2&limit=1&after=evil", "/debug/pprof/symbol?evil", "/%zzevil"}) {
     const HttpReply reply = Fetch(server->port(), target);
     EXPECT_NE(reply.status, 0) << target;
     EXPECT_EQ(reply.body.find("evil"), std::string::npos) << target;
@@ -159,6 +168,26 @@ TEST(DebugServerTest, NamesAndLabelsCannotForgeALineOfTheDump) {
   }
   never.Close();
   fiber.Join();
+}
+
+TEST(DebugServerTest, SaysWhereTheNextPageBegins) {
+  const auto server = StartServer();
+  Scheduler scheduler({.processors = 1});
+  Channel<int> never(0, "never");
+  std::vector<Fiber> fibers;
+  for (int i = 0; i < 3; ++i) {
+    fibers.push_back(scheduler.Spawn([&] { (void)never.Receive(); }, {.name = "parked"}));
+    while (fibers.back().state() != FiberState::kWaiting) sched_yield();
+  }
+  const std::string target = "/debug/pprof/goroutine?debug=2&label=name:parked&limit=2";
+  const HttpReply first = Fetch(server->port(), target);
+  EXPECT_EQ(first.status, 200);
+  EXPECT_EQ(first.Field("X-Fiberscope-Next-After"), std::to_string(fibers[1].id().value));
+  const HttpReply last = Fetch(server->port(), target + "&after=" + first.Field("X-Fiberscope-Next-After"));
+  EXPECT_EQ(last.body.find("goroutine " + std::to_string(fibers[2].id().value) + " [chan receive] {name: parked}:\n"), 0u);
+  EXPECT_FALSE(last.Has("X-Fiberscope-Next-After"));
+  never.Close();
+  for (Fiber& fiber : fibers) fiber.Join();
 }
 
 // R-A1: and nothing else without being told twice.

@@ -18,7 +18,7 @@ runtime/sync                    | runtime/[a-z_]+\.h runtime/base/ runtime/sync/
 runtime/io                      | runtime/[a-z_]+\.h runtime/base/ runtime/io/ absl/ boost/asio boost/system/
 runtime                         | runtime/[a-z_]+\.h runtime/base/ runtime/stack/ runtime/unwind/ runtime/record/ runtime/trace/ absl/ boost/asio boost/system/
 pprof/gperftools                | runtime/ pprof/ proto/ absl/ gperftools/
-pprof                           | runtime/ pprof/ proto/ google/protobuf/ zlib\.h$ backtrace\.h$ absl/
+pprof                           | runtime/ pprof/ proto/ google/protobuf/ re2/re2\.h$ zlib\.h$ backtrace\.h$ absl/
 server                          | runtime/[a-z_]+\.h runtime/base/ runtime/sync/ runtime/io/ pprof/ server/ absl/ boost/ prometheus/ spdlog/
 '
 # What an allowed prefix would let through.

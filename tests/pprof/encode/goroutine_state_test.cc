@@ -42,5 +42,24 @@ TEST(GoroutineState, EveryWaitReasonIsAWordOfItsOwnThatReadersCanCutOut) {
   }
 }
 
+TEST(GoroutineState, IsReadBackAsItIsSpelled) {
+  for (const FiberState state : {FiberState::kRunnable, FiberState::kRunning, FiberState::kBlocking, FiberState::kWaiting}) {
+    EXPECT_EQ(ParseGoroutineStatus(GoroutineState(state, WaitReason::kNone)), state);
+  }
+  for (const char* const text : {"", "dead", "idle", "Running", "running ", "sleep", "???"}) {
+    EXPECT_EQ(ParseGoroutineStatus(text), std::nullopt) << text;
+  }
+  EXPECT_EQ(GoroutineStatuses(), "runnable, running, syscall, waiting");
+  for (int i = 1; i < kWaitReasonCount; ++i) {
+    const auto reason = static_cast<WaitReason>(i);
+    EXPECT_EQ(ParseWaitReason(GoroutineState(FiberState::kWaiting, reason)), reason);
+    EXPECT_NE(GoroutineWaitReasons().find(GoroutineState(FiberState::kWaiting, reason)), std::string::npos) << i;
+  }
+  for (const char* const text : {"", "waiting", "running", "Chan receive", "chan", "unknown wait reason"}) {
+    EXPECT_EQ(ParseWaitReason(text), std::nullopt) << text;
+  }
+  EXPECT_EQ(GoroutineWaitReasons().find("sleep, IO wait, chan receive, "), 0u);
+}
+
 }  // namespace
 }  // namespace fiberscope::pprof

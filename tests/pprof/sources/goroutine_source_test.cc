@@ -1,5 +1,6 @@
 #include "pprof/sources/goroutine_source.h"
 
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,27 @@ namespace fiberscope::pprof {
 namespace {
 
 using testing::ElementsAre;
+using testing::ElementsAreArray;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 using testing::StartsWith;
+
+// Notes every address it is asked for.
+class RecordingSymbolizer : public Symbolizer {
+ public:
+  RecordingSymbolizer(Symbolizer& symbolizer, std::vector<uintptr_t>& asked) : symbolizer_(symbolizer), asked_(asked) {}
+
+  const Symbolized& Lookup(uintptr_t pc) override {
+    asked_.push_back(pc);
+    return symbolizer_.Lookup(pc);
+  }
+  bool WaitForLines(std::chrono::milliseconds timeout) override { return symbolizer_.WaitForLines(timeout); }
+
+ private:
+  Symbolizer& symbolizer_;
+  std::vector<uintptr_t>& asked_;
+};
 
 class GoroutineSourceTest : public testing::Test {
  protected:
@@ -192,6 +210,101 @@ TEST_F(GoroutineSourceTest, ListingEndsWhenTheReaderLeaves) {
   EXPECT_EQ(source.WriteText(2, sink).code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(sink.refusals(), 1);
   EXPECT_LT(visited, 4);
+}
+
+// Ids in the order of the dump.
+std::vector<int> IdsOf(const std::string& dump) {
+  std::vector<int> ids;
+  std::istringstream lines(dump);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("goroutine ")) ids.push_back(std::stoi(line.substr(10)));
+  }
+  return ids;
+}
+
+TEST_F(GoroutineSourceTest, AllFormsChooseTheSameFibers) {
+  shop_.fibers()[1].name = "first";
+  const auto function = [](std::string_view pattern) { return *FunctionPattern::Compile(pattern); };
+  const struct Row {
+    FiberFilter filter;
+    std::vector<int> ids;
+  } rows[] = {
+      {{}, {1, 2, 3, 4, 5, 6, 7}},
+      {{.state = FiberState::kRunning}, {5}},
+      {{.state = FiberState::kWaiting}, {1, 2, 3, 4, 7}},
+      {{.reason = WaitReason::kChannelReceive}, {2, 3, 4}},
+      {{.min_wait = std::chrono::seconds(60)}, {1}},
+      {{.labels = {{"route", "/orders"}}}, {5, 6}},
+      {{.labels = {{"name", "first"}}}, {2}},
+      {{.function = function("^shop::Worker$")}, {2, 3, 4, 5, 6}},
+      {{.function = function("shop::Queue::Take")}, {2, 3, 4}},
+      {{.function = function("epoll_wait|shop::Start")}, {1, 7}},
+      {{.function = function("FiberMain")}, {}},
+      {{.state = FiberState::kRunnable, .function = function("Process")}, {6}},
+      {{.reason = WaitReason::kSleep}, {}},
+  };
+  for (const Row& row : rows) {
+    StringSink dump;
+    ASSERT_TRUE(source_.WriteText(row.filter, 2, dump).ok());
+    EXPECT_THAT(IdsOf(dump.text()), ElementsAreArray(row.ids));
+    StringSink text;
+    ASSERT_TRUE(source_.WriteText(row.filter, 1, text).ok());
+    EXPECT_THAT(text.text(), StartsWith("goroutine profile: total " + std::to_string(row.ids.size()) + "\n"));
+    const absl::StatusOr<Profile> profile = source_.Collect(row.filter);
+    ASSERT_TRUE(profile.ok());
+    int64_t in_profile = 0;
+    for (const Profile::Sample& sample : profile->samples) in_profile += sample.values[0];
+    EXPECT_EQ(in_profile, static_cast<int64_t>(row.ids.size()));
+    const FiberPage page = source_.CollectPage(row.filter, {.limit = 7});
+    StringSink paged;
+    ASSERT_TRUE(source_.WritePage(page, paged).ok());
+    EXPECT_EQ(paged.text(), dump.text());
+    EXPECT_EQ(page.next_after(), std::nullopt);
+  }
+}
+
+TEST_F(GoroutineSourceTest, AFunctionBelowTheInnermostFramesOfADeepStackCounts) {
+  std::vector<uintptr_t> deep(1000, Shop::kWorker);
+  deep.back() = Shop::kProcess;
+  shop_.fibers() = {Parked(1, deep), Parked(2, {Shop::kWorker})};
+  const absl::StatusOr<Profile> profile = source_.Collect({.function = *FunctionPattern::Compile("Process")});
+  ASSERT_TRUE(profile.ok());
+  ASSERT_THAT(profile->samples, SizeIs(1));
+  EXPECT_THAT(profile->samples[0].stack, SizeIs(128));
+}
+
+TEST_F(GoroutineSourceTest, PagesAreInTheOrderOfIdsAndCombineWithFilters) {
+  std::reverse(shop_.fibers().begin(), shop_.fibers().end());
+  const FiberFilter waiting{.state = FiberState::kWaiting};
+  std::vector<std::vector<int>> pages;
+  FiberPageOptions options{.limit = 2};
+  for (bool more = true; more;) {
+    const FiberPage page = source_.CollectPage(waiting, options);
+    StringSink sink;
+    ASSERT_TRUE(source_.WritePage(page, sink).ok());
+    pages.push_back(IdsOf(sink.text()));
+    more = page.next_after().has_value();
+    options.after = page.next_after().value_or(FiberId());
+  }
+  EXPECT_THAT(pages, ElementsAre(ElementsAre(1, 2), ElementsAre(3, 4), ElementsAre(7)));
+}
+
+TEST_F(GoroutineSourceTest, FibersThatAFilterLeavesOutAreNotSymbolized) {
+  std::vector<uintptr_t> symbolized;
+  RecordingSymbolizer symbolizer(shop_.symbolizer(), symbolized);
+  StringSink sink;
+  GoroutineSource source(symbolizer, shop_.Inputs());
+  ASSERT_TRUE(source.WriteText({.labels = {{"no", "such"}}, .function = *FunctionPattern::Compile("shop")}, 2, sink).ok());
+  EXPECT_EQ(sink.text(), "");
+  EXPECT_THAT(symbolized, IsEmpty());
+  ASSERT_TRUE(source.WriteText({.state = FiberState::kRunning}, 2, sink).ok());
+  EXPECT_THAT(symbolized, ElementsAre(Shop::kStart - 1)) << "its creator's: a running fiber has no stack";
+}
+
+TEST_F(GoroutineSourceTest, APageReturnsTheErrorsOfTheSink) {
+  LeavingSink sink(0);
+  EXPECT_EQ(source_.WritePage(source_.CollectPage({}, {.limit = 3}), sink).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(sink.refusals(), 1);
 }
 
 TEST_F(GoroutineSourceTest, ErrorsOfTheSinkAreReturned) {

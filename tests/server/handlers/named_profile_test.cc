@@ -4,8 +4,10 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "pprof/sources/goroutine_source.h"
 #include "tests/server/handlers/fake_source.h"
 #include "tests/testing/recording_writer.h"
+#include "tests/testing/shop.h"
 
 namespace fiberscope::server {
 namespace {
@@ -19,6 +21,7 @@ class NamedProfileTest : public ::testing::Test {
     Add({.name = "heap", .collected = &collected_});
     Add({.name = "example.com/x.files"});
     Add({.name = "a\"b\\c"});
+    ASSERT_TRUE(catalog_.Add(std::make_unique<pprof::GoroutineSource>(shop_.symbolizer(), shop_.Inputs())).ok());
     Add({.name = "broken", .failure = absl::InternalError("no memory")});
   }
 
@@ -32,6 +35,7 @@ class NamedProfileTest : public ::testing::Test {
   }
 
   int collected_ = 0;
+  pprof::Shop shop_;
   pprof::ProfileCatalog catalog_;
   Handler handler_ = MakeNamedProfileHandler(catalog_, "/debug/pprof/");
 };
@@ -119,6 +123,105 @@ TEST_F(NamedProfileTest, RefusesParametersThatItCannotRead) {
     EXPECT_EQ(answer.body(), row.body) << row.query;
   }
   EXPECT_EQ(collected_, 0);
+}
+
+// The headers of its blocks in short: "2 [chan receive] 3 [chan receive]".
+std::string Blocks(const std::string& dump) {
+  std::string blocks;
+  for (size_t at = 0; at != std::string::npos && at < dump.size();) {
+    constexpr size_t kWord = sizeof("goroutine ") - 1;
+    if (!blocks.empty()) blocks += " ";
+    blocks += dump.substr(at + kWord, dump.find(']', at) - at - kWord + 1);
+    at = dump.find("\n\n", at);
+    if (at != std::string::npos) at += 2;
+  }
+  return blocks;
+}
+
+TEST_F(NamedProfileTest, ShowsTheFibersThatPassAFilter) {
+  const struct Row {
+    const char* query;
+    const char* blocks;
+    int count;
+  } rows[] = {
+      {"state=running", "5 [running]", 1},
+      {"reason=chan+receive", "2 [chan receive] 3 [chan receive] 4 [chan receive]", 3},
+      {"reason=chan%20receive&minwait=1m", "", 0},
+      {"minwait=2m", "1 [sync.WaitGroup.Wait, 3 minutes]", 1},
+      {"label=route:/orders", "5 [running] 6 [runnable]", 2},
+      {"label=route:/orders&label=tenant:K%C3%A4se+%26+%22Co%22%0A", "5 [running]", 1},
+      {"label=name:main", "1 [sync.WaitGroup.Wait, 3 minutes]", 1},
+      {"fn=Process&state=waiting", "7 [IO wait]", 1},
+  };
+  for (const Row& row : rows) {
+    const RecordingWriter dump = Get("goroutine", std::string("debug=2&") + row.query);
+    EXPECT_EQ(dump.head().status, 200) << row.query;
+    EXPECT_EQ(Blocks(dump.body()), row.blocks) << row.query;
+    EXPECT_EQ(dump.Field("X-Fiberscope-Next-After"), "");
+    const RecordingWriter text = Get("goroutine", std::string("debug=1&") + row.query);
+    EXPECT_EQ(text.body().find("goroutine profile: total " + std::to_string(row.count) + "\n"), 0u) << row.query;
+    const RecordingWriter proto = Get("goroutine", row.query);
+    EXPECT_EQ(proto.head().content_type, kBinary) << row.query;
+    EXPECT_NE(proto.body(), Get("goroutine").body()) << row.query;
+  }
+}
+
+TEST_F(NamedProfileTest, ShowsPageAfterPage) {
+  const struct Row {
+    const char* query;
+    const char* blocks;
+    const char* next;
+  } rows[] = {
+      {"limit=2&reason=chan+receive", "2 [chan receive] 3 [chan receive]", "3"},
+      {"limit=2&reason=chan+receive&after=3", "4 [chan receive]", ""},
+      {"limit=3&reason=chan+receive", "2 [chan receive] 3 [chan receive] 4 [chan receive]", ""},
+      {"limit=1&after=4", "5 [running]", "5"},
+      {"limit=10000&after=5", "6 [runnable] 7 [IO wait]", ""},
+      {"limit=5&after=7", "", ""},
+      {"limit=1&fn=epoll", "7 [IO wait]", ""},
+  };
+  for (const Row& row : rows) {
+    for (const char* const debug : {"debug=2&", "debug=9&"}) {
+      const RecordingWriter page = Get("goroutine", std::string(debug) + row.query);
+      EXPECT_EQ(page.head().status, 200) << row.query;
+      EXPECT_EQ(page.head().content_type, kText);
+      EXPECT_EQ(Blocks(page.body()), row.blocks) << row.query;
+      EXPECT_EQ(page.Field("X-Fiberscope-Next-After"), row.next) << row.query;
+      EXPECT_TRUE(page.ended());
+    }
+  }
+  const RecordingWriter head = Get("goroutine", "debug=2&limit=1", Method::kHead);
+  EXPECT_EQ(head.head().status, 200);
+  EXPECT_EQ(head.body(), "");
+  EXPECT_EQ(head.Field("X-Fiberscope-Next-After"), "");
+}
+
+TEST_F(NamedProfileTest, RefusesFiltersItCannotReadWithoutRepeatingThem) {
+  for (const std::string query :
+       {"state=evil", "reason=evil", "minwait=evil", "label=evil", "fn=(evil", "limit=0", "limit=evil", "limit=1&after=evil",
+        "after=1", "state=running&state=running", "minwait=1%zz"}) {
+    const size_t last = query.rfind('&') + 1;
+    const std::string name = query.substr(last, query.find('=', last) - last);
+    const RecordingWriter answer = Get("goroutine", "debug=2&" + query);
+    EXPECT_EQ(answer.head().status, 400) << query;
+    EXPECT_EQ(answer.head().content_type, kText) << query;
+    EXPECT_EQ(answer.Field("X-Go-Pprof"), "1") << query;
+    EXPECT_NE(answer.body().find("\"" + name + "\""), std::string::npos) << query << ": " << answer.body();
+    EXPECT_EQ(answer.body().find("evil"), std::string::npos) << answer.body();
+  }
+  EXPECT_EQ(Get("goroutine", "debug=1&limit=5").body(), "\"limit\" parameter needs debug=2\n");
+  EXPECT_EQ(Get("goroutine", "after=5").body(), "\"after\" parameter needs debug=2\n");
+  EXPECT_EQ(Get("heap", "state=running").head().status, 400);
+  EXPECT_EQ(Get("heap", "state=running").body(), "\"state\" parameter is not supported for this profile type\n");
+  EXPECT_EQ(collected_, 0);
+}
+
+TEST_F(NamedProfileTest, AClientThatLeavesEndsAPage) {
+  RecordingWriter writer(/*client_leaves_after=*/1);
+  handler_({.path = "/debug/pprof/goroutine", .raw_query = "debug=2&limit=3", .body = {}}, writer);
+  EXPECT_FALSE(writer.ended());
+  EXPECT_EQ(writer.failure().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(writer.writes(), 1);
 }
 
 TEST_F(NamedProfileTest, AnUnknownNameIsA404WhateverTheParametersAndIsNotEchoed) {

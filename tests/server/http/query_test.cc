@@ -1,6 +1,7 @@
 #include "server/http/query.h"
 
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -95,6 +96,14 @@ TEST(QueryTest, GivesTheDecodedText) {
   EXPECT_EQ(**query->Get("b"), std::string("\0\xff", 2));
   EXPECT_EQ(**query->Get("c"), "");
   EXPECT_FALSE(query->Get("d")->has_value());
+}
+
+TEST(QueryTest, GivesEveryValueOfAListInOrder) {
+  const absl::StatusOr<Query> query = Query::Parse("a=1&b=2&%61=x+y&a=&bad=1&bad=%zz");
+  ASSERT_TRUE(query.ok());
+  EXPECT_EQ(*query->GetAll("a"), (std::vector<std::string>{"1", "x y", ""}));
+  EXPECT_EQ(*query->GetAll("c"), std::vector<std::string>());
+  EXPECT_EQ(query->GetAll("bad").status().message(), "invalid value for \"bad\" - bad percent-encoding");
 }
 
 TEST(PercentDecodeTest, PlusIsASpaceOnlyInQueries) {
