@@ -51,11 +51,12 @@ constinit std::array<struct sigaction, NSIG> g_previous{};
 
 // The thread that reports. The rest is its own.
 constinit std::atomic<pid_t> g_owner{0};
+// A dump has been written and the process is to end; the application's own handler may still be at work on that.
+constinit std::atomic<bool> g_done{false};
 constinit FatalText g_text;
 constinit CrashGroups g_groups;
 constinit std::array<uintptr_t, kMostFrames> g_pcs{};
 constinit int g_faults = 0;
-constinit bool g_done = false;
 constinit int64_t g_deadline_ns = 0;
 // Where a fault in the dump is gone on from; the compiler is told that what lies between may change.
 sigjmp_buf g_recovery;
@@ -270,8 +271,16 @@ void Dump(int signal, const siginfo_t& info, const void* context) {
 // The previous handler, or the default action, takes over: at once where an instruction faults again, otherwise by the
 // same signal, which waits until this handler has returned.
 void PassOn(int signal, const siginfo_t& info) {
-  sigaction(signal, &g_previous[static_cast<size_t>(signal)], nullptr);
+  struct sigaction previous = g_previous[static_cast<size_t>(signal)];
+  // Shells start background processes with SIGQUIT ignored. As in Go it ends the process nevertheless.
+  if (previous.sa_handler == SIG_IGN) previous.sa_handler = SIG_DFL;
+  sigaction(signal, &previous, nullptr);
   if (!IsFault(signal) || info.si_code <= 0) tgkill(getpid(), gettid(), signal);
+}
+
+bool HasOwnHandler(int signal) {
+  const auto& previous = g_previous[static_cast<size_t>(signal)];
+  return previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN;
 }
 
 void OnSignal(int signal, siginfo_t* info, void* context) {
@@ -281,7 +290,7 @@ void OnSignal(int signal, siginfo_t* info, void* context) {
   while (!g_owner.compare_exchange_strong(owner, self)) {
     if (owner == self) {  // a fault in the dump itself
       if (g_can_recover != 0 && ++g_faults <= kMostFaults) siglongjmp(g_recovery, 1);
-      // Another signal of a thread whose dump is written: what its previous handler does, abort() for instance.
+      // After the dump: what the application's handler does, abort() for instance.
       if (!g_done) {
         g_text.Add("\nthe crash dump failed: SIG%s\n", sigabbrev_np(signal));
         g_text.Flush();
@@ -289,20 +298,25 @@ void OnSignal(int signal, siginfo_t* info, void* context) {
       PassOn(signal, *info);
       return;
     }
-    // Ends with the process, unless it was a SIGQUIT that leaves it alone.
+    if (g_done) {
+      PassOn(signal, *info);
+      return;
+    }
     poll(nullptr, 0, 10);
     owner = 0;
   }
   g_faults = 0;
   g_deadline_ns = MonotonicNowNs() + kMostNs;
   Dump(signal, *info, context);
-  if (signal == SIGQUIT && !g_quit_ends_process.load(std::memory_order_relaxed)) {
+  const bool quit_ends_process = g_quit_ends_process.load(std::memory_order_relaxed);
+  if (signal == SIGQUIT && (!quit_ends_process || HasOwnHandler(signal))) {
+    // The process may go on, and fail later.
     g_groups.Clear();
     g_owner.store(0);
   } else {
     g_done = true;
-    PassOn(signal, *info);
   }
+  if (signal != SIGQUIT || quit_ends_process) PassOn(signal, *info);
   errno = saved_errno;
 }
 

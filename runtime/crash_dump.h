@@ -20,7 +20,8 @@
 // Signals: SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, thus also uncaught exceptions (fatal_report.h tells those first) and
 // failed assertions; and SIGQUIT, as in Go: `kill -QUIT` shows what a live process is doing. Afterwards the process ends as it
 // would have without: the handler that the application had installed before runs, or the default action, core dump included. An
-// application that handles one of these signals in the course of its normal work must not install this.
+// application that handles one of these signals in the course of its normal work must not install this. A signal that was ignored
+// ends the process, too.
 //
 // The environment variable FIBERSCOPE_TRACEBACK overrules CrashDumpOptions::traceback: none, single, all.
 //

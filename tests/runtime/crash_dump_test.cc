@@ -139,6 +139,17 @@ TEST_P(CrashDumpTest, QuitEndsTheProcessOrNot) {
               ExitedWithCode(7), ContainsRegex("\n5 other fibers\n\n5 fibers(.|\n)*\n5 other fibers\n\n5 fibers"));
 }
 
+TEST_P(CrashDumpTest, QuitEndsABackgroundProcessOfAShellToo) {
+  EXPECT_KILLED((signal(SIGQUIT, SIG_IGN), Run([] {}), raise(SIGQUIT), _exit(7)), SIGQUIT, HasSubstr("\n5 other fibers\n"));
+}
+
+void GoOn(int) {}
+
+TEST_P(CrashDumpTest, AProcessThatOutlivesQuitIsReportedWhenItFails) {
+  EXPECT_KILLED((signal(SIGQUIT, GoOn), Run([] {}), raise(SIGQUIT), std::thread(WriteToNull).join()), SIGSEGV,
+                ContainsRegex("SIGQUIT(.|\n)*\n5 other fibers\n(.|\n)*SIGSEGV(.|\n)*\n5 other fibers\n"));
+}
+
 void EndWith3(int) { _exit(3); }
 
 TEST_P(CrashDumpTest, AHandlerThatWasThereRunsAfterwards) {
