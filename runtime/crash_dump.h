@@ -31,7 +31,7 @@
 // Survives its own faults: a fiber whose stack cannot be read is named and passed over, after three the dump ends. Ends after
 // 10 s in any case. Of threads that fail at the same time one reports, the others wait for the end.
 //
-// Cost: none until then; 2.4 MiB of address space. The dump: 0.3 us per fiber, 0.1 ms per group.
+// Cost: none until then; 2.4 MiB of address space. With 100,000 fibers in six groups a process is gone 0.1 s after the signal.
 #ifndef FIBERSCOPE_RUNTIME_CRASH_DUMP_H_
 #define FIBERSCOPE_RUNTIME_CRASH_DUMP_H_
 
