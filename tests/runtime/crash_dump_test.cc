@@ -34,12 +34,15 @@ using ::testing::Not;
 #define EXPECT_KILLED(statement, signal, matcher) EXPECT_EXIT(statement, ::testing::KilledBySignal(signal), matcher)
 #endif
 
-__attribute__((noinline, noipa)) void WriteToNull() {
+// UndefinedBehaviorSanitizer must let the mistakes be made.
+#define FIBERSCOPE_MISTAKE __attribute__((noinline, noipa, no_sanitize("undefined")))
+
+FIBERSCOPE_MISTAKE void WriteToNull() {
   volatile int* volatile null = nullptr;
   *null = 1;
   asm volatile("");
 }
-__attribute__((noinline, noipa)) void DivideByZero() {
+FIBERSCOPE_MISTAKE void DivideByZero() {
   volatile int zero = 0;
   volatile int one = 1;
   [[maybe_unused]] volatile int result = one / zero;
