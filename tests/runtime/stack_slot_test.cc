@@ -105,6 +105,7 @@ TEST(StackSlotTest, WhatCouldNotBeSentIsTakenBack) {
 TEST(StackSlotTest, AnswersAreWholeAndOfTheRightRequestHoweverLateTheHandlersAre) {
   constexpr unsigned kSeed = 20'260'801;
   constexpr uint64_t kRequests = 5'000;
+  constexpr uint64_t kWanted = 50;  // of either kind
   static StackSlot slot;
   static std::array<uint64_t, 8> answer;
   // Signals on their way, at most one per cell.
@@ -128,7 +129,8 @@ TEST(StackSlotTest, AnswersAreWholeAndOfTheRightRequestHoweverLateTheHandlersAre
 
   std::mt19937 random(kSeed);
   uint64_t answered = 0, late = 0;
-  for (uint64_t i = 0; i < kRequests; ++i) {
+  // On a busy machine the handlers may get no CPU for long: the test's own time limit is the deadline.
+  for (uint64_t i = 0; i < kRequests || answered <= kWanted || late <= kWanted; ++i) {
     slot.Release();
     if (slot.IsOwed() && random() % 2 == 0) slot.ForgiveDebt();
     uint64_t number = 0;
@@ -144,15 +146,13 @@ TEST(StackSlotTest, AnswersAreWholeAndOfTheRightRequestHoweverLateTheHandlersAre
       continue;
     }
     ++answered;
-    for (const uint64_t word : answer) ASSERT_EQ(word, answer[0]);
+    for (const uint64_t word : answer) ASSERT_EQ(word, answer[0]) << "seed " << kSeed;
     if (number != 0) {
-      ASSERT_EQ(answer[0], number);
+      ASSERT_EQ(answer[0], number) << "seed " << kSeed;
     }
   }
   stop = true;
   for (std::thread& handler : handlers) handler.join();
-  EXPECT_GT(answered, kRequests / 100) << "seed " << kSeed;
-  EXPECT_GT(late, kRequests / 100) << "seed " << kSeed;
 }
 
 }  // namespace
