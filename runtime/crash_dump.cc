@@ -254,7 +254,7 @@ bool IsFault(int signal) {
 }
 
 void Dump(int signal, const siginfo_t& info, const void* context) {
-  const Registers registers = internal::InterruptedRegisters(context);
+  const Registers registers = InterruptedRegisters(context);
   const Traceback traceback = g_traceback.load(std::memory_order_relaxed);
   if (IsFault(signal) && info.si_code > 0) internal::ReportIfOverflow(reinterpret_cast<uintptr_t>(info.si_addr));
   AddSignal(signal, info, registers);

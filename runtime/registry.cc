@@ -134,7 +134,7 @@ class Lister {
   absl::FunctionRef<bool(const FiberSnapshot&)> visit_;
   const int64_t now_ns_;
   const UnwindTable& table_;
-  std::vector<RunningStack> running_;  // as many as there are processors, at most
+  std::vector<RunningStack> running_;  // one per thread that ran a fiber, at most
   const LabelsReadScope labels_scope_;
   std::vector<uintptr_t> pcs_;  // the stack of the fiber being visited
   std::array<char, internal::AtomicName::kBytes> name_;

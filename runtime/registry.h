@@ -9,8 +9,9 @@
 // one that is born or ends meanwhile appears at most once.
 //
 // Running fibers have a stack where `running_stacks` asks for it: each thread that runs a fiber is interrupted for some 10 us as
-// the listing begins, and walks its own (running_stack.h). Such a fiber's snapshot is of that moment, unless it has parked since.
-// One that began to run later, or whose thread did not answer in time, is listed without a stack.
+// the listing begins, and walks its own (running_stack.h). The stack is of that moment, the rest of the snapshot of
+// the fiber's turn in the listing; it may have been switched in between, and is shown as parked if it is. A fiber that began to run
+// later, or whose thread did not answer in time, is listed without a stack.
 //
 // Process-wide, because the slabs are: fibers of all schedulers appear. Thread-safe. ForEach blocks the thread for the
 // length of the listing and must not run on a fiber; without `running_stacks` it delays no fiber. Cost: ~0.15 us per parked fiber,

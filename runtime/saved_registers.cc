@@ -1,7 +1,5 @@
 #include "runtime/saved_registers.h"
 
-#include <ucontext.h>
-
 #include <algorithm>
 #include <cstddef>
 
@@ -50,20 +48,6 @@ std::optional<Registers> SavedRegisters(const ControlBlock& fiber, FiberState st
   const Registers registers = state == FiberState::kBlocking ? BlockingRegisters(sp) : ParkedRegisters(sp);
   if (registers.sp < stack.low || registers.sp > stack.high) return std::nullopt;  // as above
   return registers;
-}
-
-Registers InterruptedRegisters(const void* context) {
-  const auto& r = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
-  const auto value = [&r](int index) { return static_cast<uintptr_t>(r[index]); };
-  return {.pc = value(REG_RIP),
-          .sp = value(REG_RSP),
-          .rbp = value(REG_RBP),
-          .rbx = value(REG_RBX),
-          .r12 = value(REG_R12),
-          .r13 = value(REG_R13),
-          .r14 = value(REG_R14),
-          .r15 = value(REG_R15),
-          .pc_is_exact = true};
 }
 
 }  // namespace fiberscope::internal

@@ -1,4 +1,4 @@
-// Where a walk of a stack begins: the registers of a fiber that does not run, and of code that a signal interrupted.
+// Where a walk of a stack begins: the registers of a fiber that does not run.
 //
 // Thread-safe. Async-signal-safe. Never blocks.
 #ifndef FIBERSCOPE_RUNTIME_SAVED_REGISTERS_H_
@@ -15,9 +15,6 @@ namespace fiberscope::internal {
 // afterwards that the word is unchanged (fiber_state.h); nothing where that cannot be: the pointers lie outside the
 // fiber's stack.
 std::optional<Registers> SavedRegisters(const ControlBlock& fiber, FiberState state);
-
-// `context`: the third argument of a handler with SA_SIGINFO.
-Registers InterruptedRegisters(const void* context);
 
 }  // namespace fiberscope::internal
 

@@ -15,7 +15,6 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/futex.h"
 #include "runtime/fiber_pool.h"
-#include "runtime/saved_registers.h"
 #include "runtime/stack_slot.h"
 #include "runtime/thread_status.h"
 

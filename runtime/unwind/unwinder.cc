@@ -3,6 +3,8 @@
 // any of the frames below, so there is no going on from the middle.
 #include "runtime/unwind/unwinder.h"
 
+#include <ucontext.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <optional>
@@ -224,6 +226,20 @@ UnwindResult UnwindFromPcAndSp(const UnwindTable& table, uintptr_t pc, uintptr_t
   const Registers registers{.pc = pc, .sp = sp, .pc_is_exact = true};
   const StackReader stack(ReadablePart(registers, bounds));
   return *Walk(table, CompleteFrame(registers, KnownRegisters::PcAndSp()), stack, pcs);
+}
+
+Registers InterruptedRegisters(const void* context) {
+  const auto& r = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
+  const auto value = [&r](int index) { return static_cast<uintptr_t>(r[index]); };
+  return {.pc = value(REG_RIP),
+          .sp = value(REG_RSP),
+          .rbp = value(REG_RBP),
+          .rbx = value(REG_RBX),
+          .r12 = value(REG_R12),
+          .r13 = value(REG_R13),
+          .r14 = value(REG_R14),
+          .r15 = value(REG_R15),
+          .pc_is_exact = true};
 }
 
 }  // namespace fiberscope

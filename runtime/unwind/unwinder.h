@@ -58,6 +58,9 @@ UnwindResult UnwindFromPcAndSp(const UnwindTable& table, uintptr_t pc, uintptr_t
 // Only meaningful while that frame is still active.
 Registers CaptureRegisters();
 
+// Those of the code that a signal interrupted. `context`: the third argument of its handler (SA_SIGINFO).
+Registers InterruptedRegisters(const void* context);
+
 }  // namespace fiberscope
 
 #endif  // FIBERSCOPE_RUNTIME_UNWIND_UNWINDER_H_

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <sys/auxv.h>
 #include <time.h>
-#include <ucontext.h>
 
 #include <algorithm>
 #include <array>
@@ -32,20 +31,6 @@ namespace {
 using testing::CaptureWithLibgcc;
 using testing::Pcs;
 using testing::ThreadStack;
-
-Registers InterruptedRegisters(const void* context) {
-  const auto& r = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
-  const auto value = [&r](int index) { return static_cast<uintptr_t>(r[index]); };
-  return {.pc = value(REG_RIP),
-          .sp = value(REG_RSP),
-          .rbp = value(REG_RBP),
-          .rbx = value(REG_RBX),
-          .r12 = value(REG_R12),
-          .r13 = value(REG_R13),
-          .r14 = value(REG_R14),
-          .r15 = value(REG_R15),
-          .pc_is_exact = true};
-}
 
 // What the handler found. Plain data: it runs on the only thread that uses it.
 struct Findings {
