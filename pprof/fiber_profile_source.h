@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "pprof/byte_sink.h"
 #include "pprof/fiber_filter.h"
+#include "pprof/fiber_groups.h"
 #include "pprof/fiber_page.h"
 #include "pprof/profile.h"
 #include "pprof/profile_source.h"
@@ -19,7 +20,8 @@ class FiberProfileSource : public ProfileSource {
 
   using ProfileSource::Collect;
   using ProfileSource::WriteText;
-  virtual absl::StatusOr<Profile> Collect(const FiberFilter& filter) = 0;
+  // `tags`: what else tells samples apart, as labels of theirs.
+  virtual absl::StatusOr<Profile> Collect(const FiberFilter& filter, const FiberTags& tags) = 0;
   virtual absl::Status WriteText(const FiberFilter& filter, int debug, ByteSink& sink) = 0;
 
   // One page of debug=2; the second writes what the first collected. Returns the sink's error.

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <mutex>
@@ -122,17 +123,18 @@ uint64_t FiberPool::finished() const {
   return sum;
 }
 
-void FiberPool::ForEachBlock(absl::FunctionRef<bool(ControlBlock&)> visit) const {
+void FiberPool::ForEachSlab(absl::FunctionRef<bool(std::span<ControlBlock>)> visit) const {
   for (int c = 0; c < kStackClassCount; ++c) {
     for (const std::atomic<ControlBlock*>& slab : slabs_[c]) {
       ControlBlock* const blocks = slab.load(std::memory_order_acquire);
       if (blocks == nullptr) break;  // slabs are made in order
-      const size_t count = StackSlab::ForClass(static_cast<StackClass>(c)).slots_per_batch();
-      for (size_t i = 0; i < count; ++i) {
-        if (!visit(blocks[i])) return;
-      }
+      if (!visit({blocks, StackSlab::ForClass(static_cast<StackClass>(c)).slots_per_batch()})) return;
     }
   }
+}
+
+void FiberPool::ForEachBlock(absl::FunctionRef<bool(ControlBlock&)> visit) const {
+  ForEachSlab([visit](std::span<ControlBlock> slab) { return std::ranges::all_of(slab, visit); });
 }
 
 ControlBlock* FiberPool::BlockOfStack(uintptr_t address) const {

@@ -13,6 +13,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -77,6 +78,8 @@ class FiberPool {
   // Every block there is, free ones included, in slab order, until `visit` returns false. Never blocks;
   // async-signal-safe if `visit` is.
   void ForEachBlock(absl::FunctionRef<bool(ControlBlock&)> visit) const;
+  // The same, a slab at a time.
+  void ForEachSlab(absl::FunctionRef<bool(std::span<ControlBlock>)> visit) const;
 
   // The block whose stack, guard page included, contains `address`; null when there is none. Async-signal-safe.
   ControlBlock* BlockOfStack(uintptr_t address) const;

@@ -43,6 +43,9 @@ struct FiberSnapshot {
   bool stack_available = false;
   bool stack_truncated = false;                // the walk did not reach the root: outer frames are missing
   std::span<const uintptr_t> stack;
+  // Within one listing stacks of the same number are equal; 0: this one has none, because it is not available or there are too
+  // many distinct ones (unwind/stack_table.h). Its addresses stay valid until the listing ends.
+  uint32_t stack_number = 0;
 };
 
 }  // namespace fiberscope

@@ -4,14 +4,14 @@
 #include <array>
 #include <chrono>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "runtime/base/clock.h"
 #include "runtime/control_block.h"
 #include "runtime/fiber_pool.h"
+#include "runtime/fiber_stacks.h"
 #include "runtime/running_fibers.h"
-#include "runtime/saved_registers.h"
-#include "runtime/unwind/unwinder.h"
 
 namespace fiberscope {
 namespace {
@@ -24,43 +24,58 @@ constexpr int kMaxAttempts = 100;
 
 constexpr std::chrono::milliseconds kRunningTimeout{10};
 
-// A frame has at least a return address and, in practice, a saved register.
-constexpr size_t kMinFrameBytes = 16;
-constexpr size_t kMaxFrames = 64 << 10;
+// How many blocks ahead of the one that is visited memory is asked for: 12 stacks take about as long to walk as it takes to
+// come.
+constexpr size_t kPrefetchBlocks = 12;
 
 class Lister {
  public:
   Lister(const RegistryOptions& options, absl::FunctionRef<bool(const FiberSnapshot&)> visit)
-      : options_(options), visit_(visit), now_ns_(CoarseNowNs()), table_(UnwindTable::Refresh()) {
+      : options_(options), visit_(visit), now_ns_(CoarseNowNs()) {
+    if (options.stacks) stacks_.emplace();
     if (options.stacks && options.running_stacks) running_ = CaptureRunningFibers({.timeout = kRunningTimeout});
     // As return addresses, like those of parked fibers: whoever looks them up takes one off.
     for (RunningStack& stack : running_) ++stack.pcs.front();
   }
 
-  bool Visit(ControlBlock& block) {
-    FiberSnapshot snapshot;
+  bool VisitSlab(std::span<ControlBlock> slab) {
+    if (!stacks_) return std::ranges::all_of(slab, [this](ControlBlock& block) { return Visit(block, 0); });
+    stacks_->EnterSlab(slab);
+    for (size_t i = 0; i < slab.size(); ++i) {
+      stacks_->Prefetch(i + kPrefetchBlocks);
+      if (!Visit(slab[i], i)) return false;
+    }
+    return true;
+  }
+
+ private:
+  // `index`: in its slab.
+  bool Visit(ControlBlock& block, size_t index) {
     for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
       const StateWord word = block.state.Load();
       // A fiber that has ended but still stands on its stack has no id any more.
       const uint64_t id = block.id.load(std::memory_order_acquire);
       if (word.state() == FiberState::kDead || id == 0) return true;
-      snapshot = FiberSnapshot();
+      FiberSnapshot snapshot;
       snapshot.id = {id};
       snapshot.state = word.state();
       CopyIdentity(block, snapshot);
       CopyAccounting(block, word, snapshot);
-      if (word.running()) {
+      if (!word.running()) CopyWait(block, snapshot);
+      const bool wanted = IsWanted(snapshot);
+      if (wanted && word.running()) {
         CopyRunningStack(snapshot);
-      } else {
-        CopyWait(block, snapshot);
-        if (options_.stacks) Walk(block, snapshot);
+      } else if (wanted && stacks_) {
+        CopyStack(index, word, snapshot);
       }
-      if (block.state.Unchanged(word) && block.id.load(std::memory_order_relaxed) == id) return visit_(snapshot);
+      if (!block.state.Unchanged(word) || block.id.load(std::memory_order_relaxed) != id) continue;
+      if (!wanted) return true;
+      if (stacks_ && !word.running()) stacks_->Remember(index, word, snapshot.stack_number);
+      return visit_(snapshot);
     }
     return VisitRestless(block);
   }
 
- private:
   // One fiber's identity, whatever its state word does: the id before and after is the same.
   bool VisitRestless(ControlBlock& block) {
     for (;;) {
@@ -70,11 +85,14 @@ class Lister {
       snapshot.id = {id};
       snapshot.state = FiberState::kRunning;
       CopyIdentity(block, snapshot);
-      CopyRunningStack(snapshot);
+      const bool wanted = IsWanted(snapshot);
+      if (wanted) CopyRunningStack(snapshot);
       AcquireFence();  // pairs with the release fence in StartFiber: fields of another fiber come with another id
-      if (block.id.load(std::memory_order_relaxed) == id) return visit_(snapshot);
+      if (block.id.load(std::memory_order_relaxed) == id) return !wanted || visit_(snapshot);
     }
   }
+
+  bool IsWanted(const FiberSnapshot& snapshot) const { return !options_.wanted || options_.wanted(snapshot); }
 
   void CopyIdentity(const ControlBlock& block, FiberSnapshot& snapshot) {
     snapshot.parent_id = {block.parent_id.load(std::memory_order_relaxed)};
@@ -110,33 +128,29 @@ class Lister {
     snapshot.wakeups = parks - (word.state() == FiberState::kWaiting && parks != 0 ? 1 : 0);
   }
 
-  void CopyRunningStack(FiberSnapshot& snapshot) const {
+  void CopyRunningStack(FiberSnapshot& snapshot) {
     const auto found = std::ranges::find(running_, snapshot.id, &RunningStack::fiber);
-    if (found == running_.end()) return;
-    snapshot.stack_available = true;
-    snapshot.stack_truncated = found->end != UnwindEnd::kRoot;
-    snapshot.stack = found->pcs;
+    if (found != running_.end()) Set(snapshot, stacks_->Insert(found->pcs, found->end != UnwindEnd::kRoot));
   }
 
-  void Walk(const ControlBlock& block, FiberSnapshot& snapshot) {
-    const std::optional<Registers> registers = internal::SavedRegisters(block, snapshot.state);
-    if (!registers) return;
-    const StackBounds stack = block.stack();
-    const size_t frames = std::min(stack.size() / kMinFrameBytes, kMaxFrames);
-    if (pcs_.size() < frames) pcs_.resize(frames);
-    const UnwindResult result = Unwind(table_, *registers, {registers->sp, stack.high}, pcs_);
-    snapshot.stack_available = true;
-    snapshot.stack_truncated = result.end != UnwindEnd::kRoot;
-    snapshot.stack = {pcs_.data(), result.depth};
+  void CopyStack(size_t index, StateWord word, FiberSnapshot& snapshot) {
+    internal::FiberStacks::Found found;
+    if (stacks_->Find(index, word, found)) Set(snapshot, found);
   }
 
-  const RegistryOptions options_;
+  static void Set(FiberSnapshot& snapshot, const internal::FiberStacks::Found& found) {
+    snapshot.stack_available = true;
+    snapshot.stack_truncated = found.stack.truncated;
+    snapshot.stack = found.stack.pcs;
+    snapshot.stack_number = found.number;
+  }
+
+  const RegistryOptions& options_;
   absl::FunctionRef<bool(const FiberSnapshot&)> visit_;
   const int64_t now_ns_;
-  const UnwindTable& table_;
-  std::vector<RunningStack> running_;  // one per thread that ran a fiber, at most
+  std::optional<internal::FiberStacks> stacks_;  // none: not asked for
+  std::vector<RunningStack> running_;            // one per thread that ran a fiber, at most
   const LabelsReadScope labels_scope_;
-  std::vector<uintptr_t> pcs_;  // the stack of the fiber being visited
   std::array<char, internal::AtomicName::kBytes> name_;
 };
 
@@ -144,7 +158,7 @@ class Lister {
 
 void ForEachFiber(const RegistryOptions& options, absl::FunctionRef<bool(const FiberSnapshot&)> visit) {
   Lister lister(options, visit);
-  internal::FiberPool::Instance().ForEachBlock([&](ControlBlock& block) { return lister.Visit(block); });
+  internal::FiberPool::Instance().ForEachSlab([&](std::span<ControlBlock> slab) { return lister.VisitSlab(slab); });
 }
 
 int64_t FiberCount() {

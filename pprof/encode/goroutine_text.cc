@@ -18,14 +18,10 @@ namespace {
 constexpr size_t kInnerFrames = 50;
 constexpr size_t kOuterFrames = 50;
 
+constexpr size_t kMostStacksBytes = 8 << 20;
+
 std::string_view NameOrUnknown(const TextFrame& frame) {
   return frame.function.empty() ? std::string_view("??") : std::string_view(frame.function);
-}
-
-// The caller of Spawn as the user sees it: Spawn itself is inlined there.
-const TextFrame& FirstUserFrame(const TextLocation& location) {
-  const auto user = std::ranges::find(location.frames, false, &TextFrame::machinery);
-  return user != location.frames.end() ? *user : location.frames.back();
 }
 
 }  // namespace
@@ -58,6 +54,24 @@ void GoroutineTextEncoder::AppendStack(const FiberSnapshot& fiber) {
     block_ += "\tgoroutine running on other thread; stack unavailable\n";
     return;
   }
+  if (fiber.stack_number == 0) {
+    AppendStackAnew(fiber);
+    return;
+  }
+  const std::pair key(fiber.stack_number, fiber.entry_pc);
+  if (const auto known = stacks_.find(key); known != stacks_.end()) {
+    block_ += known->second;
+    return;
+  }
+  const size_t start = block_.size();
+  AppendStackAnew(fiber);
+  const size_t size = block_.size() - start;
+  if (stacks_bytes_ + size > kMostStacksBytes) return;
+  stacks_bytes_ += size;
+  stacks_.emplace(key, block_.substr(start));
+}
+
+void GoroutineTextEncoder::AppendStackAnew(const FiberSnapshot& fiber) {
   AppendFrames(UserStack(fiber.stack, fiber.entry_pc, symbolizer_));
   if (fiber.stack_truncated) block_ += "...additional frames elided...\n";
 }

@@ -2,9 +2,13 @@
 #ifndef FIBERSCOPE_PPROF_ENCODE_GOROUTINE_TEXT_H_
 #define FIBERSCOPE_PPROF_ENCODE_GOROUTINE_TEXT_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "pprof/byte_sink.h"
 #include "pprof/encode/text_frames.h"
@@ -32,8 +36,10 @@ namespace fiberscope::pprof {
 // - "in goroutine N" is missing when a plain thread spawned the fiber.
 // - What a fiber waits on is not shown: readers that group by state would see as many states as objects.
 //
-// Thread-compatible. Holds one fiber's text, and the text of each distinct code address. Blocks the thread as long as
-// `sink` and `symbolizer` do.
+// Stacks are told apart by FiberSnapshot::stack_number where they have one, so all fibers must be of one listing.
+//
+// Thread-compatible. Holds one fiber's text, the text of each distinct code address, and of the distinct stacks as many as fit into
+// 8 MiB. Blocks the thread as long as `sink` and `symbolizer` do.
 class GoroutineTextEncoder {
  public:
   // Both must outlive the encoder.
@@ -48,6 +54,7 @@ class GoroutineTextEncoder {
  private:
   void AppendHeader(const FiberSnapshot& fiber);
   void AppendStack(const FiberSnapshot& fiber);
+  void AppendStackAnew(const FiberSnapshot& fiber);
   void AppendFrames(std::span<const uintptr_t> return_addresses);
   void AppendFrame(const StackLine& line);
   void AppendPosition(const StackLine& line);
@@ -57,6 +64,8 @@ class GoroutineTextEncoder {
   Symbolizer& symbolizer_;
   ByteSink& sink_;
   std::string block_;  // cleared and filled again: keeps its memory
+  absl::flat_hash_map<std::pair<uint32_t, uintptr_t>, std::string> stacks_;  // texts, by stack number and entry
+  size_t stacks_bytes_ = 0;
   bool first_ = true;
 };
 

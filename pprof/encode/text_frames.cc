@@ -35,6 +35,11 @@ TextLocation Render(const Symbolized& symbolized) {
 
 }  // namespace
 
+const TextFrame& FirstUserFrame(const TextLocation& location) {
+  const auto user = std::ranges::find(location.frames, false, &TextFrame::machinery);
+  return user != location.frames.end() ? *user : location.frames.back();
+}
+
 const TextLocation& TextFrames::Lookup(uintptr_t return_address) {
   auto [at, added] = locations_.try_emplace(return_address);
   if (added) at->second = Render(symbolizer_.Lookup(return_address - 1));

@@ -26,6 +26,9 @@ struct TextLocation {
   uintptr_t function_start = 0;   // of the physical function; 0 when unknown
 };
 
+// Of a return address from Spawn its caller as the user sees it: Spawn itself is inlined there.
+const TextFrame& FirstUserFrame(const TextLocation& location);
+
 // One line of a printed stack.
 struct StackLine {
   uintptr_t return_address;

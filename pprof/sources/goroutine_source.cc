@@ -1,15 +1,17 @@
 #include "pprof/sources/goroutine_source.h"
 
-#include <algorithm>
-#include <cstddef>
-#include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "pprof/encode/goroutine_state.h"
 #include "pprof/encode/goroutine_text.h"
 #include "pprof/encode/legacy_text.h"
+#include "pprof/encode/text_frames.h"
 #include "pprof/machinery.h"
-#include "pprof/profile_builder.h"
 #include "pprof/stack_matcher.h"
 
 namespace fiberscope::pprof {
@@ -17,15 +19,19 @@ namespace {
 
 constexpr std::string_view kName = "goroutine";
 constexpr std::string_view kUnit = "count";
-constexpr size_t kMostFrames = 128;
 constexpr std::chrono::seconds kWaitForLines{2};
-constexpr RegistryOptions kWithStacks{.stacks = true, .running_stacks = true};
 
 std::vector<SampleLabel> SampleLabels(std::span<const Label> labels) {
   std::vector<SampleLabel> result;
   result.reserve(labels.size());
   for (const Label& label : labels) result.push_back({.key = label.key, .text = label.value});
   return result;
+}
+
+// Empty when there is nothing to say.
+std::string LeftOutText(const FiberGroups& groups) {
+  if (groups.left_out() == 0) return "";
+  return absl::StrFormat("too many distinct stacks: %d goroutines are counted at their entry functions", groups.left_out());
 }
 
 }  // namespace
@@ -42,21 +48,26 @@ std::string_view GoroutineSource::description() const {
 
 int64_t GoroutineSource::Count() const { return inputs_.fiber_count(); }
 
-absl::StatusOr<Profile> GoroutineSource::Collect() { return Collect(FiberFilter()); }
+absl::StatusOr<Profile> GoroutineSource::Collect() { return Collect(FiberFilter(), FiberTags()); }
 
 absl::Status GoroutineSource::WriteText(int debug, ByteSink& sink) { return WriteText(FiberFilter(), debug, sink); }
 
-absl::StatusOr<Profile> GoroutineSource::Collect(const FiberFilter& filter) {
+absl::StatusOr<Profile> GoroutineSource::Collect(const FiberFilter& filter, const FiberTags& tags) {
   symbolizer_.WaitForLines(kWaitForLines);
-  const auto time = inputs_.now();
-  std::vector<StackGroup> groups = GroupFibers(filter);
-  SortByCount(groups);
-
   ProfileBuilder builder(symbolizer_, inputs_.mappings());
   builder.AddSampleType(kName, kUnit);
   builder.SetPeriod(kName, kUnit, 1);
-  builder.SetTime(time);
-  for (const StackGroup& group : groups) {
+  builder.SetTime(inputs_.now());
+  FiberGroups groups(tags);
+  Group(filter, groups);
+  if (const std::string text = LeftOutText(groups); !text.empty()) builder.AddComment(text);
+  if (!tags.empty()) {
+    AddTaggedSamples(groups, builder);
+    return std::move(builder).Build();
+  }
+  std::vector<StackGroup> stacks = StacksAsShown(groups);
+  SortByCount(stacks);
+  for (const StackGroup& group : stacks) {
     const int64_t values[] = {group.count};
     builder.AddSample(group.stack, values, SampleLabels(group.labels));
   }
@@ -66,7 +77,12 @@ absl::StatusOr<Profile> GoroutineSource::Collect(const FiberFilter& filter) {
 absl::Status GoroutineSource::WriteText(const FiberFilter& filter, int debug, ByteSink& sink) {
   symbolizer_.WaitForLines(kWaitForLines);
   if (debug >= 2) return WriteDump(filter, sink);
-  return WriteCountProfile(kName, GroupFibers(filter), symbolizer_, sink);
+  FiberGroups groups;
+  Group(filter, groups);
+  absl::Status status = WriteCountProfile(kName, StacksAsShown(groups), symbolizer_, sink);
+  const std::string left_out = LeftOutText(groups);
+  if (!status.ok() || left_out.empty()) return status;
+  return sink.Write(absl::StrCat("# ", left_out, "\n"));
 }
 
 FiberPage GoroutineSource::CollectPage(const FiberFilter& filter, const FiberPageOptions& options) {
@@ -90,36 +106,56 @@ absl::Status GoroutineSource::WritePage(const FiberPage& page, ByteSink& sink) {
 }
 
 void GoroutineSource::ForEach(const FiberFilter& filter, absl::FunctionRef<bool(const FiberSnapshot&)> visit) const {
-  if (filter.empty()) {
-    inputs_.for_each_fiber(kWithStacks, visit);
+  RegistryOptions options{.stacks = true, .running_stacks = true};
+  if (!filter.empty()) options.wanted = [&filter](const FiberSnapshot& fiber) { return filter.MatchesRecord(fiber); };
+  if (!filter.function) {
+    inputs_.for_each_fiber(options, visit);
     return;
   }
-  std::optional<StackMatcher> functions;
-  if (filter.function) functions.emplace(*filter.function, symbolizer_);
-  inputs_.for_each_fiber(kWithStacks, [&](const FiberSnapshot& fiber) {
-    const bool passes = filter.MatchesRecord(fiber) && (!functions || functions->Matches(fiber.stack, fiber.entry_pc));
-    return !passes || visit(fiber);
+  StackMatcher functions(*filter.function, symbolizer_);
+  inputs_.for_each_fiber(options, [&](const FiberSnapshot& fiber) {
+    return !functions.Matches(fiber.stack, fiber.entry_pc) || visit(fiber);
   });
 }
 
-// First by raw addresses, while fibers are being listed, with the entry function as one more; then the few distinct
-// stacks as they are shown, which takes symbols. Stacks that differ in what is not shown become one.
-std::vector<StackGroup> GoroutineSource::GroupFibers(const FiberFilter& filter) const {
-  StackGroups raw;
-  std::vector<uintptr_t> addresses;  // cleared and filled again: keeps its memory
-  ForEach(filter, [&raw, &addresses](const FiberSnapshot& fiber) {
-    const auto innermost = fiber.stack.first(std::min(fiber.stack.size(), kMostFrames));
-    addresses.assign(innermost.begin(), innermost.end());
-    addresses.push_back(fiber.entry_pc);
-    raw.Add(addresses, fiber.labels);
+void GoroutineSource::Group(const FiberFilter& filter, FiberGroups& groups) const {
+  ForEach(filter, [&groups](const FiberSnapshot& fiber) {
+    groups.Add(fiber);
     return true;
   });
-  StackGroups groups;
-  for (const StackGroup& group : std::move(raw).Take()) {
-    const std::span<const uintptr_t> stack = std::span(group.stack).first(group.stack.size() - 1);
-    groups.Add(UserStack(stack, group.stack.back(), symbolizer_), group.labels, group.count);
+}
+
+// The few distinct stacks as they are shown, which takes symbols. Stacks that differ in what is not shown become one.
+std::vector<StackGroup> GoroutineSource::StacksAsShown(const FiberGroups& groups) const {
+  StackGroups shown;
+  for (const FiberGroup& group : groups.groups()) {
+    shown.Add(UserStack(groups.StackOf(group), group.entry_pc, symbolizer_), groups.LabelsOf(group), group.count);
   }
-  return std::move(groups).Take();
+  return std::move(shown).Take();
+}
+
+// In the order of the listing: there may be a million, and readers sort.
+void GoroutineSource::AddTaggedSamples(const FiberGroups& groups, ProfileBuilder& builder) const {
+  TextFrames functions(symbolizer_);
+  absl::flat_hash_map<std::pair<uint32_t, uintptr_t>, std::vector<uintptr_t>> shown;  // by stack and entry
+  for (const FiberGroup& group : groups.groups()) {
+    const auto [stack, added] = shown.try_emplace({group.stack, group.entry_pc});
+    if (added) stack->second = UserStack(groups.StackOf(group), group.entry_pc, symbolizer_);
+    std::vector<SampleLabel> labels = SampleLabels(groups.LabelsOf(group));
+    if (group.state != FiberState::kDead) {
+      labels.push_back({.key = "state", .text = GoroutineState(group.state, WaitReason::kNone)});
+    }
+    if (group.wait_reason != WaitReason::kNone) {
+      labels.push_back({.key = "wait_reason", .text = GoroutineState(group.state, group.wait_reason)});
+    }
+    if (group.wait_ns != 0) labels.push_back({.key = "wait_ns", .number = group.wait_ns, .unit = "nanoseconds"});
+    if (group.creator_pc != 0) {
+      labels.push_back({.key = "created_by", .text = FirstUserFrame(functions.Lookup(group.creator_pc)).function});
+    }
+    if (group.id) labels.push_back({.key = "goroutine_id", .number = static_cast<int64_t>(group.id.value), .unit = "id"});
+    const int64_t values[] = {group.count};
+    builder.AddSample(stack->second, values, labels);
+  }
 }
 
 absl::Status GoroutineSource::WriteDump(const FiberFilter& filter, ByteSink& sink) const {

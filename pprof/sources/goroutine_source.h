@@ -11,9 +11,11 @@
 
 #include "absl/functional/function_ref.h"
 #include "pprof/fiber_filter.h"
+#include "pprof/fiber_groups.h"
 #include "pprof/fiber_page.h"
 #include "pprof/fiber_profile_source.h"
 #include "pprof/mappings.h"
+#include "pprof/profile_builder.h"
 #include "pprof/stack_groups.h"
 #include "pprof/symbolizer.h"
 #include "runtime/fiber_snapshot.h"
@@ -40,9 +42,11 @@ struct GoroutineInputs {
 //
 // debug=2: every fiber in the order of the listing, one at a time, never cut. A page: collected in one listing, then written.
 //
-// A filter is applied while fibers are being listed, so that those it leaves out are neither grouped nor copied nor written;
-// the listing walks their stacks all the same. All forms choose the same fibers, also by function, for which the whole stack
-// counts. Without a filter nothing is tested.
+// A filter is applied while fibers are being listed, so that those it leaves out are neither grouped nor copied nor written, and
+// their stacks are walked only to look for a function. All forms choose the same fibers, also by function, for which the whole
+// stack counts. Without a filter nothing is tested.
+//
+// Tags (debug=0 only) split groups: with `wait` or `id` memory and profile grow with the number of fibers.
 //
 // Every form waits up to 2 s, once, for file names and lines; after that it goes on with function names alone.
 class GoroutineSource : public FiberProfileSource {
@@ -55,14 +59,16 @@ class GoroutineSource : public FiberProfileSource {
   int64_t Count() const override;
   absl::StatusOr<Profile> Collect() override;
   absl::Status WriteText(int debug, ByteSink& sink) override;
-  absl::StatusOr<Profile> Collect(const FiberFilter& filter) override;
+  absl::StatusOr<Profile> Collect(const FiberFilter& filter, const FiberTags& tags) override;
   absl::Status WriteText(const FiberFilter& filter, int debug, ByteSink& sink) override;
   FiberPage CollectPage(const FiberFilter& filter, const FiberPageOptions& options) override;
   absl::Status WritePage(const FiberPage& page, ByteSink& sink) override;
 
  private:
   void ForEach(const FiberFilter& filter, absl::FunctionRef<bool(const FiberSnapshot&)> visit) const;
-  std::vector<StackGroup> GroupFibers(const FiberFilter& filter) const;
+  void Group(const FiberFilter& filter, FiberGroups& groups) const;
+  std::vector<StackGroup> StacksAsShown(const FiberGroups& groups) const;
+  void AddTaggedSamples(const FiberGroups& groups, ProfileBuilder& builder) const;
   absl::Status WriteDump(const FiberFilter& filter, ByteSink& sink) const;
 
   Symbolizer& symbolizer_;

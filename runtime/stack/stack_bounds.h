@@ -29,7 +29,10 @@ StackBounds ThreadStackBounds();
 // time against its neighbours; the caller proves afterwards that nothing changed (fiber_state.h) or throws it away.
 // The address must be mapped; bounds are the caller's business. Not instrumented: the bytes may be poisoned for
 // AddressSanitizer, and the race is meant. Async-signal-safe.
-__attribute__((noinline, no_sanitize("address", "thread"))) inline uintptr_t LoadStackWord(uintptr_t address) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+__attribute__((noinline, no_sanitize("address", "thread")))
+#endif
+inline uintptr_t LoadStackWord(uintptr_t address) {
   return *reinterpret_cast<const volatile uintptr_t*>(address);
 }
 

@@ -9,11 +9,16 @@
 #include <cstddef>
 #include <optional>
 
+#include "runtime/unwind/digest_frame.h"
 #include "runtime/unwind/dwarf_expression.h"
 #include "runtime/unwind/unwind_rule.h"
 
 namespace fiberscope {
 namespace {
+
+using internal::DigestFrame;
+using internal::StackReader;
+using internal::Step;
 
 // Below the stack pointer of an interrupted leaf function (x86-64 psABI 3.2.2).
 constexpr uintptr_t kRedZoneBytes = 128;
@@ -23,75 +28,6 @@ static_assert(offsetof(Registers, pc) == 0 && offsetof(Registers, sp) == 8 && of
 static_assert(offsetof(Registers, rbx) == 24 && offsetof(Registers, r12) == 32 && offsetof(Registers, r13) == 40);
 static_assert(offsetof(Registers, r14) == 48 && offsetof(Registers, r15) == 56);
 static_assert(offsetof(Registers, pc_is_exact) == 64 && sizeof(Registers) == 72);
-
-enum class Step : uint8_t { kCaller, kRoot, kNoRule, kBadFrame, kNeedsAllRegisters, kUnknownRegister };
-
-class StackReader {
- public:
-  explicit StackReader(StackBounds readable) : readable_(readable) {}
-
-  StackBounds readable() const { return readable_; }
-  bool Load(uintptr_t address, uintptr_t& word) const {
-    if (address % sizeof(word) != 0 || !readable_.ContainsWord(address)) return false;
-    word = LoadStackWord(address);
-    return true;
-  }
-  // Frames lie above each other. Only an interrupted frame may be empty: its return address may be popped already.
-  bool IsCallersSp(uintptr_t cfa, uintptr_t sp, bool pc_is_exact) const {
-    return (pc_is_exact ? cfa >= sp : cfa > sp) && cfa <= readable_.high && cfa % sizeof(uintptr_t) == 0;
-  }
-
- private:
-  StackBounds readable_;
-};
-
-// The part of a walk that only knows three registers.
-class DigestFrame {
- public:
-  explicit DigestFrame(const Registers& r) : pc_(r.pc), sp_(r.sp), rbp_(r.rbp), pc_is_exact_(r.pc_is_exact) {}
-
-  uintptr_t pc() const { return pc_; }
-  bool pc_is_exact() const { return pc_is_exact_; }
-
-  Step GoToCaller(const UnwindRule& rule, const StackReader& stack) {
-    uintptr_t cfa = 0;
-    switch (rule.cfa) {
-      case UnwindRule::Cfa::kSpPlus:
-        cfa = sp_ + static_cast<intptr_t>(rule.cfa_offset);
-        break;
-      case UnwindRule::Cfa::kRbpPlus:
-        cfa = rbp_ + static_cast<intptr_t>(rule.cfa_offset);
-        break;
-      case UnwindRule::Cfa::kAtRbp:
-        if (!stack.Load(rbp_ + static_cast<intptr_t>(rule.cfa_offset), cfa)) return Step::kBadFrame;
-        break;
-      case UnwindRule::Cfa::kPlt:
-        cfa = sp_ + 8 + ((pc_ & 15) >= static_cast<uintptr_t>(rule.cfa_offset) ? 8 : 0);
-        break;
-      case UnwindRule::Cfa::kRoot:
-        return Step::kRoot;
-      case UnwindRule::Cfa::kNone:
-        return Step::kNoRule;
-      case UnwindRule::Cfa::kSlow:
-        return Step::kNeedsAllRegisters;
-    }
-    if (!stack.IsCallersSp(cfa, sp_, pc_is_exact_)) return Step::kBadFrame;
-    if (rule.rbp != UnwindRule::Rbp::kSame) {
-      const uintptr_t base = rule.rbp == UnwindRule::Rbp::kAtCfa ? cfa : rbp_;
-      if (!stack.Load(base + static_cast<intptr_t>(rule.rbp_offset), rbp_)) return Step::kBadFrame;
-    }
-    if (!stack.Load(cfa - sizeof(uintptr_t), pc_)) return Step::kBadFrame;
-    sp_ = cfa;
-    pc_is_exact_ = false;
-    return Step::kCaller;
-  }
-
- private:
-  uintptr_t pc_;
-  uintptr_t sp_;
-  uintptr_t rbp_;
-  bool pc_is_exact_;
-};
 
 // The part of a walk that keeps all registers a call preserves, and which of them it knows.
 class CompleteFrame {
@@ -217,7 +153,7 @@ StackBounds ReadablePart(const Registers& registers, StackBounds bounds) {
 UnwindResult Unwind(const UnwindTable& table, const Registers& registers, StackBounds bounds,
                     std::span<uintptr_t> pcs) {
   const StackReader stack(ReadablePart(registers, bounds));
-  const auto result = Walk(table, DigestFrame(registers), stack, pcs);
+  const auto result = Walk(table, DigestFrame(registers.pc, registers.sp, registers.rbp, registers.pc_is_exact), stack, pcs);
   return result ? *result : *Walk(table, CompleteFrame(registers, KnownRegisters::All()), stack, pcs);
 }
 

@@ -10,13 +10,15 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "pprof/encode/goroutine_state.h"
 
 namespace fiberscope::server {
 namespace {
 
-constexpr const char* kNames[] = {"state", "reason", "minwait", "label", "fn", "limit", "after"};
+constexpr const char* kNames[] = {"state", "reason", "minwait", "label", "fn", "tags", "limit", "after"};
 constexpr int64_t kMaxLimit = 10'000;
 constexpr int64_t kMaxId = std::numeric_limits<int64_t>::max();
 
@@ -87,6 +89,29 @@ absl::StatusOr<std::optional<pprof::FunctionPattern>> GetFunction(const Query& q
   return std::optional(*std::move(pattern));
 }
 
+// The member of `tags` that is called so; null: none.
+bool* FindTag(pprof::FiberTags& tags, std::string_view name) {
+  if (name == "state") return &tags.state;
+  if (name == "wait") return &tags.wait;
+  if (name == "creator") return &tags.creator;
+  if (name == "id") return &tags.id;
+  return nullptr;
+}
+
+absl::StatusOr<pprof::FiberTags> GetTags(const Query& query, int debug) {
+  const auto text = GetText(query, "tags");
+  if (!text.ok()) return text.status();
+  pprof::FiberTags tags;
+  if (!text->has_value()) return tags;
+  if (debug != 0) return absl::InvalidArgumentError("\"tags\" parameter needs debug=0");
+  for (const absl::string_view name : absl::StrSplit(**text, ',')) {
+    bool* const tag = FindTag(tags, {name.data(), name.size()});
+    if (tag == nullptr) return BadParameter("tags", "must be some of state, wait, creator, id, separated by commas");
+    *tag = true;
+  }
+  return tags;
+}
+
 absl::StatusOr<std::optional<pprof::FiberPageOptions>> GetPage(const Query& query, int debug) {
   const auto limit_text = GetText(query, "limit");
   if (!limit_text.ok()) return limit_text.status();
@@ -121,6 +146,7 @@ absl::StatusOr<FiberParameters> ParseFiberParameters(const Query& query, int deb
   if (status.ok()) status = Assign(GetMinWait(query), filter.min_wait);
   if (status.ok()) status = Assign(GetLabels(query), filter.labels);
   if (status.ok()) status = Assign(GetFunction(query), filter.function);
+  if (status.ok()) status = Assign(GetTags(query, debug), parameters.tags);
   if (status.ok()) status = Assign(GetPage(query, debug), parameters.page);
   if (!status.ok()) return status;
   return parameters;

@@ -5,6 +5,7 @@
 //   minwait  has waited, or been in a syscall, at least so long: a duration as Go writes it (90s, 5m, 1h30m), or seconds (90, 1.5)
 //   label    KEY:VALUE, up to the first colon the key; may repeat. A fiber's name is its label "name", as in the dump
 //   fn       a regular expression (RE2) that matches the name of a function on its stack, as pprof or as the texts print it
+//   tags     debug=0 only: what else tells samples apart, as labels of theirs; one or more of state, wait, creator, id, with commas
 //   limit    debug=2 only: at most so many, 1 to 10000, in the order of their ids
 //   after    with limit only: from those with greater ids
 //
@@ -17,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "pprof/fiber_filter.h"
+#include "pprof/fiber_groups.h"
 #include "pprof/fiber_page.h"
 #include "server/http/query.h"
 
@@ -24,6 +26,7 @@ namespace fiberscope::server {
 
 struct FiberParameters {
   pprof::FiberFilter filter;
+  pprof::FiberTags tags;
   std::optional<pprof::FiberPageOptions> page;
 };
 

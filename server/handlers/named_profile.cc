@@ -68,16 +68,19 @@ std::string Quoted(std::string_view text) {
   return quoted + "\"";
 }
 
-absl::StatusOr<pprof::Profile> Collect(pprof::ProfileSource& source, const pprof::FiberFilter& filter) {
-  return filter.empty() ? source.Collect() : source.fibers()->Collect(filter);
+absl::StatusOr<pprof::Profile> Collect(pprof::ProfileSource& source, const FiberParameters& fibers) {
+  const bool plain = fibers.filter.empty() && fibers.tags.empty();
+  return plain ? source.Collect() : source.fibers()->Collect(fibers.filter, fibers.tags);
 }
 
-absl::Status WriteBody(pprof::ProfileSource& source, int debug, const pprof::FiberFilter& filter, ResponseWriter& writer) {
-  if (debug == 0) {
-    const absl::StatusOr<pprof::Profile> profile = Collect(source, filter);
+absl::Status WriteBody(pprof::ProfileSource& source, const Parameters& parameters, ResponseWriter& writer) {
+  if (parameters.debug == 0) {
+    const absl::StatusOr<pprof::Profile> profile = Collect(source, parameters.fibers);
     return profile.ok() ? pprof::EncodeProfile(*profile, writer) : profile.status();
   }
-  return filter.empty() ? source.WriteText(debug, writer) : source.fibers()->WriteText(filter, debug, writer);
+  const pprof::FiberFilter& filter = parameters.fibers.filter;
+  return filter.empty() ? source.WriteText(parameters.debug, writer)
+                        : source.fibers()->WriteText(filter, parameters.debug, writer);
 }
 
 void Finish(const absl::Status& status, ResponseWriter& writer) {
@@ -95,7 +98,7 @@ void SendProfile(pprof::ProfileSource& source, const Parameters& parameters, boo
     head.fields = {{"Content-Disposition", "attachment; filename=" + Quoted(source.name())}};
   }
   writer.Begin(std::move(head));
-  Finish(head_only ? absl::OkStatus() : WriteBody(source, parameters.debug, parameters.fibers.filter, writer), writer);
+  Finish(head_only ? absl::OkStatus() : WriteBody(source, parameters, writer), writer);
 }
 
 // Where the next page begins is known when this one has been collected, and said before it is written.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
@@ -55,6 +56,87 @@ TEST_P(RegistryTest, AListingEndsWhenItsVisitorSaysSo) {
   ForEachFiber({}, [&](const FiberSnapshot&) { return ++visits < 3; });
   EXPECT_EQ(visits, 3);
   never.Close();
+  StopScheduler();
+}
+
+TEST_P(RegistryTest, OnlyWantedFibersAreListedAndWalked) {
+  Channel<int> never;
+  const Fiber first = scheduler().Spawn([&] { never.Receive(); });
+  const Fiber second = scheduler().Spawn([&] { never.Receive(); });
+  AwaitState(first, FiberState::kWaiting);
+  AwaitState(second, FiberState::kWaiting);
+  std::set<FiberId> asked;
+  std::set<FiberId> listed;
+  ForEachFiber({.wanted =
+                    [&](const FiberSnapshot& fiber) {
+                      EXPECT_FALSE(fiber.stack_available);
+                      asked.insert(fiber.id);
+                      return fiber.id == second.id();
+                    }},
+               [&](const FiberSnapshot& fiber) {
+                 EXPECT_TRUE(fiber.stack_available);
+                 listed.insert(fiber.id);
+                 return true;
+               });
+  EXPECT_EQ(asked, (std::set<FiberId>{first.id(), second.id()}));
+  EXPECT_EQ(listed, std::set<FiberId>{second.id()});
+  never.Close();
+  StopScheduler();
+}
+
+// Goal: stacks are right whether they come from the memo of an earlier listing or not, from the shared table or from that of a
+// second listing at the same time. Method: fibers of known depths that move between two depths; every listing checks each
+// stack's length against the depth that the fiber's waits say, within a listing inside a listing too.
+__attribute__((noinline, noipa)) int ReceiveAtDepth(int depth, Channel<int>& channel) {
+  const int value = depth > 0 ? ReceiveAtDepth(depth - 1, channel) : channel.Receive().value_or(-1);
+  asm volatile("");  // not a tail call
+  return value;
+}
+
+TEST_P(RegistryTest, StacksAreRightFromMemosAndWithout) {
+  constexpr int kFibers = 50;
+  std::vector<std::unique_ptr<Channel<int>>> channels;
+  std::vector<Fiber> fibers;
+  for (int i = 0; i < kFibers; ++i) {
+    channels.push_back(std::make_unique<Channel<int>>(0));
+    fibers.push_back(scheduler().Spawn([&channel = *channels.back()] {
+      for (int depth = 0; depth >= 0;) depth = ReceiveAtDepth(depth, channel);
+    }));
+    AwaitState(fibers.back(), FiberState::kWaiting);
+  }
+  std::vector<int> depths(kFibers, 0);
+  size_t base = 0;  // length of the stack at depth 0
+  EXPECT_TRUE(WithSnapshot(fibers[0].id(), [&](const FiberSnapshot& fiber) { base = fiber.stack.size(); }));
+  ASSERT_GT(base, 0u);
+  const auto check = [&](const FiberSnapshot& fiber, std::map<uint32_t, size_t>& lengths) {
+    const auto at = std::ranges::find(fibers, fiber.id, &Fiber::id) - fibers.begin();
+    ASSERT_LT(at, kFibers);
+    ASSERT_EQ(fiber.stack.size(), base + static_cast<size_t>(depths[at]));
+    ASSERT_NE(fiber.stack_number, 0u);
+    ASSERT_EQ(lengths.try_emplace(fiber.stack_number, fiber.stack.size()).first->second, fiber.stack.size());
+  };
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < kFibers; i += 3) {
+      depths[i] = (depths[i] + i + round) % 17;
+      ASSERT_TRUE(channels[i]->Send(depths[i]));
+      AwaitState(fibers[i], FiberState::kWaiting);
+    }
+    std::map<uint32_t, size_t> outer;
+    int seen = 0;
+    ForEachFiber({}, [&](const FiberSnapshot& fiber) {
+      check(fiber, outer);
+      if (++seen != kFibers / 2) return true;
+      std::map<uint32_t, size_t> inner;
+      ForEachFiber({}, [&](const FiberSnapshot& other) {
+        check(other, inner);
+        return true;
+      });
+      check(fiber, outer);
+      return true;
+    });
+    ASSERT_EQ(seen, kFibers);
+  }
+  for (auto& channel : channels) channel->Close();
   StopScheduler();
 }
 

@@ -111,9 +111,11 @@ void Shop::DefineFibers() {
 GoroutineInputs Shop::Inputs() {
   return {
       .for_each_fiber =
-          [this](const RegistryOptions&, absl::FunctionRef<bool(const FiberSnapshot&)> visit) {
+          [this](const RegistryOptions& options, absl::FunctionRef<bool(const FiberSnapshot&)> visit) {
             for (const TestFiber& fiber : fibers_) {
-              if (!visit(fiber.View())) return;
+              const FiberSnapshot snapshot = fiber.View();
+              const bool wanted = !options.wanted || options.wanted(snapshot);
+              if (wanted && !visit(snapshot)) return;
             }
           },
       .fiber_count = [this] { return static_cast<int64_t>(fibers_.size()); },

@@ -250,7 +250,7 @@ TEST_F(GoroutineSourceTest, AllFormsChooseTheSameFibers) {
     StringSink text;
     ASSERT_TRUE(source_.WriteText(row.filter, 1, text).ok());
     EXPECT_THAT(text.text(), StartsWith("goroutine profile: total " + std::to_string(row.ids.size()) + "\n"));
-    const absl::StatusOr<Profile> profile = source_.Collect(row.filter);
+    const absl::StatusOr<Profile> profile = source_.Collect(row.filter, {});
     ASSERT_TRUE(profile.ok());
     int64_t in_profile = 0;
     for (const Profile::Sample& sample : profile->samples) in_profile += sample.values[0];
@@ -263,11 +263,46 @@ TEST_F(GoroutineSourceTest, AllFormsChooseTheSameFibers) {
   }
 }
 
+// Every label of every sample, in order: "state=waiting wait_reason=chan receive | state=running".
+std::string LabelText(const Profile& profile) {
+  std::string text;
+  for (const Profile::Sample& sample : profile.samples) {
+    if (!text.empty()) text += " |";
+    for (const Profile::Label& label : sample.labels) {
+      text += " " + profile.Text(label.key) + "=" +
+              (label.number != 0 ? std::to_string(label.number) + profile.Text(label.unit) : profile.Text(label.text));
+    }
+  }
+  return text;
+}
+
+TEST_F(GoroutineSourceTest, TagsBecomeLabelsOfSamples) {
+  shop_.fibers().clear();
+  for (const uint64_t id : {1, 2, 3}) {
+    TestFiber fiber = Parked(id, {Shop::kTake, Shop::kRunWorker});
+    fiber.snapshot.wait_reason = WaitReason::kChannelReceive;
+    fiber.snapshot.waited = std::chrono::nanoseconds(id < 3 ? 500 : 0);
+    fiber.snapshot.creator_pc = Shop::kStart;
+    shop_.fibers().push_back(fiber);
+  }
+  shop_.fibers()[2].snapshot.state = FiberState::kRunnable;
+  shop_.fibers()[2].snapshot.wait_reason = WaitReason::kNone;
+  const auto labels = [this](const FiberTags& tags) { return LabelText(*source_.Collect(FiberFilter(), tags)); };
+  EXPECT_EQ(labels({}), "");
+  EXPECT_EQ(labels({.state = true}), " state=waiting wait_reason=chan receive | state=runnable");
+  EXPECT_EQ(labels({.wait = true}), " wait_ns=500nanoseconds |");
+  EXPECT_EQ(labels({.creator = true}), " created_by=shop::Start");
+  EXPECT_EQ(labels({.id = true}), " goroutine_id=1id | goroutine_id=2id | goroutine_id=3id");
+  const Profile all = *source_.Collect({.state = FiberState::kRunnable}, {true, true, true, true});
+  EXPECT_EQ(LabelText(all), " state=runnable created_by=shop::Start goroutine_id=3id");
+  EXPECT_THAT(Describe(all), ElementsAre("1: shop::Queue::Take shop::Worker"));
+}
+
 TEST_F(GoroutineSourceTest, AFunctionBelowTheInnermostFramesOfADeepStackCounts) {
   std::vector<uintptr_t> deep(1000, Shop::kWorker);
   deep.back() = Shop::kProcess;
   shop_.fibers() = {Parked(1, deep), Parked(2, {Shop::kWorker})};
-  const absl::StatusOr<Profile> profile = source_.Collect({.function = *FunctionPattern::Compile("Process")});
+  const absl::StatusOr<Profile> profile = source_.Collect({.function = *FunctionPattern::Compile("Process")}, {});
   ASSERT_TRUE(profile.ok());
   ASSERT_THAT(profile->samples, SizeIs(1));
   EXPECT_THAT(profile->samples[0].stack, SizeIs(128));

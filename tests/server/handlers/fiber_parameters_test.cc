@@ -159,8 +159,25 @@ TEST(FiberParametersTest, PagesAreOfTheFullDump) {
   }
 }
 
+TEST(FiberParametersTest, TagsAreOfTheProfileAlone) {
+  const auto tags = [](const std::string& raw) {
+    const auto parameters = ParseFiberParameters(*Query::Parse(raw), /*debug=*/0);
+    EXPECT_TRUE(parameters.ok()) << raw;
+    return parameters->tags;
+  };
+  EXPECT_TRUE(tags("tags=").empty());
+  EXPECT_EQ(tags("tags=state"), (pprof::FiberTags{.state = true}));
+  EXPECT_EQ(tags("tags=id,wait"), (pprof::FiberTags{.wait = true, .id = true}));
+  EXPECT_EQ(tags("tags=creator%2Ccreator"), (pprof::FiberTags{.creator = true}));
+  const std::string error = "invalid value for \"tags\" - must be some of state, wait, creator, id, separated by commas";
+  for (const char* const raw : {"tags=evil", "tags=state,", "tags=state,,id", "tags=State", "tags=state+id", "tags=id%00"}) {
+    EXPECT_EQ(Error(raw, 0), error) << raw;
+  }
+  for (const int debug : {1, 2}) EXPECT_EQ(Error("tags=id", debug), "\"tags\" parameter needs debug=0");
+}
+
 TEST(FiberParametersTest, OtherProfilesRefuseThem) {
-  for (const std::string name : {"state", "reason", "minwait", "label", "fn", "limit", "after"}) {
+  for (const std::string name : {"state", "reason", "minwait", "label", "fn", "tags", "limit", "after"}) {
     const auto refusal = [&name](const std::string& value) {
       const absl::Status status = RefuseFiberParameters(*Query::Parse(name + "=" + value));
       return std::string(status.message().data(), status.message().size());

@@ -166,6 +166,15 @@ TEST_F(NamedProfileTest, ShowsTheFibersThatPassAFilter) {
   }
 }
 
+TEST_F(NamedProfileTest, TagsMakeAnotherProfile) {
+  const RecordingWriter tagged = Get("goroutine", "tags=state,id");
+  EXPECT_EQ(tagged.head().status, 200);
+  EXPECT_EQ(tagged.head().content_type, kBinary);
+  EXPECT_NE(tagged.body(), Get("goroutine").body());
+  EXPECT_EQ(Get("goroutine", "tags=").body(), Get("goroutine").body());
+  EXPECT_EQ(Get("goroutine", "tags=state&debug=1").head().status, 400);
+}
+
 TEST_F(NamedProfileTest, ShowsPageAfterPage) {
   const struct Row {
     const char* query;
