@@ -124,7 +124,7 @@ class Lister {
     const StackBounds stack = block.stack();
     const size_t frames = std::min(stack.size() / kMinFrameBytes, kMaxFrames);
     if (pcs_.size() < frames) pcs_.resize(frames);
-    const UnwindResult result = Unwind(table_, *registers, {registers->sp, stack.high}, pcs_);
+    const UnwindResult result = Unwind(table_, *registers, StackBounds{registers->sp, stack.high}, pcs_);
     snapshot.stack_available = true;
     snapshot.stack_truncated = result.end != UnwindEnd::kRoot;
     snapshot.stack = {pcs_.data(), result.depth};

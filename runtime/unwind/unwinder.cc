@@ -15,9 +15,6 @@
 namespace fiberscope {
 namespace {
 
-// Below the stack pointer of an interrupted leaf function (x86-64 psABI 3.2.2).
-constexpr uintptr_t kRedZoneBytes = 128;
-
 // capture_registers_x86_64.S writes these offsets.
 static_assert(offsetof(Registers, pc) == 0 && offsetof(Registers, sp) == 8 && offsetof(Registers, rbp) == 16);
 static_assert(offsetof(Registers, rbx) == 24 && offsetof(Registers, r12) == 32 && offsetof(Registers, r13) == 40);
@@ -28,21 +25,21 @@ enum class Step : uint8_t { kCaller, kRoot, kNoRule, kBadFrame, kNeedsAllRegiste
 
 class StackReader {
  public:
-  explicit StackReader(StackBounds readable) : readable_(readable) {}
+  explicit StackReader(const StackMemory& readable) : readable_(readable) {}
 
-  StackBounds readable() const { return readable_; }
+  const StackMemory& readable() const { return readable_; }
   bool Load(uintptr_t address, uintptr_t& word) const {
-    if (address % sizeof(word) != 0 || !readable_.ContainsWord(address)) return false;
-    word = LoadStackWord(address);
+    if (address % sizeof(word) != 0 || !readable_.bounds.ContainsWord(address)) return false;
+    word = readable_.Load(address);
     return true;
   }
   // Frames lie above each other. Only an interrupted frame may be empty: its return address may be popped already.
   bool IsCallersSp(uintptr_t cfa, uintptr_t sp, bool pc_is_exact) const {
-    return (pc_is_exact ? cfa >= sp : cfa > sp) && cfa <= readable_.high && cfa % sizeof(uintptr_t) == 0;
+    return (pc_is_exact ? cfa >= sp : cfa > sp) && cfa <= readable_.bounds.high && cfa % sizeof(uintptr_t) == 0;
   }
 
  private:
-  StackBounds readable_;
+  StackMemory readable_;
 };
 
 // The part of a walk that only knows three registers.
@@ -206,26 +203,26 @@ std::optional<UnwindResult> Walk(const UnwindTable& table, Frame frame, const St
 }
 
 // What may be read: the stack from its pointer up, and below it what an interrupted leaf function keeps there.
-StackBounds ReadablePart(const Registers& registers, StackBounds bounds) {
+StackMemory ReadablePart(const Registers& registers, StackMemory stack) {
   const uintptr_t red_zone = registers.pc_is_exact ? std::min(kRedZoneBytes, registers.sp) : 0;
-  const uintptr_t low = std::max(bounds.low, registers.sp - red_zone);
-  return low < bounds.high ? StackBounds{low, bounds.high} : StackBounds{};
+  stack.bounds.low = std::max(stack.bounds.low, registers.sp - red_zone);
+  return stack.bounds.low < stack.bounds.high ? stack : StackMemory();
 }
 
 }  // namespace
 
-UnwindResult Unwind(const UnwindTable& table, const Registers& registers, StackBounds bounds,
+UnwindResult Unwind(const UnwindTable& table, const Registers& registers, const StackMemory& stack,
                     std::span<uintptr_t> pcs) {
-  const StackReader stack(ReadablePart(registers, bounds));
-  const auto result = Walk(table, DigestFrame(registers), stack, pcs);
-  return result ? *result : *Walk(table, CompleteFrame(registers, KnownRegisters::All()), stack, pcs);
+  const StackReader reader(ReadablePart(registers, stack));
+  const auto result = Walk(table, DigestFrame(registers), reader, pcs);
+  return result ? *result : *Walk(table, CompleteFrame(registers, KnownRegisters::All()), reader, pcs);
 }
 
-UnwindResult UnwindFromPcAndSp(const UnwindTable& table, uintptr_t pc, uintptr_t sp, StackBounds bounds,
+UnwindResult UnwindFromPcAndSp(const UnwindTable& table, uintptr_t pc, uintptr_t sp, const StackMemory& stack,
                                std::span<uintptr_t> pcs) {
   const Registers registers{.pc = pc, .sp = sp, .pc_is_exact = true};
-  const StackReader stack(ReadablePart(registers, bounds));
-  return *Walk(table, CompleteFrame(registers, KnownRegisters::PcAndSp()), stack, pcs);
+  const StackReader reader(ReadablePart(registers, stack));
+  return *Walk(table, CompleteFrame(registers, KnownRegisters::PcAndSp()), reader, pcs);
 }
 
 Registers InterruptedRegisters(const void* context) {
