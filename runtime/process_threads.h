@@ -2,22 +2,23 @@
 //
 //   for (const ThreadSnapshot& thread : CaptureThreads({})) ...
 //
-// Fibers are in runtime/registry.h. A thread that runs one stands on the fiber's stack: then that is the stack told, and the fiber is
-// named. How a stack is had, and what that costs the thread, is said in running_stack.h: threads that sleep are walked from outside,
-// the others interrupted by a signal; no system call is cut short. Each stack is exact for one moment, and so is each name with its
-// state; the moments differ.
+// Fibers are in runtime/registry.h. A thread that runs one stands on the fiber's stack: then that is the stack told, and the
+// fiber is named. How a stack is had, and what that costs the thread, is said in running_stack.h: threads that sleep are walked
+// from outside, the others interrupted by a signal; no system call is cut short. Each stack is exact for one moment, and so is
+// each name with its state; the moments differ.
 //
 // Stack bounds are not known of arbitrary threads, and any of them may end at any time and unmap its stack. That cannot make this
-// fault, because no stack of a plain thread is read in place: stack_memory.h copies it, and the copy is walked. Fibers' stacks are never
-// unmapped.
+// fault, because no stack of a plain thread is read in place: stack_memory.h copies it, and the copy is walked. Fibers' stacks
+// are never unmapped.
 //
-// Threads that end meanwhile are left out, and those that begin meanwhile may be. Whose stack cannot be had is listed all the same, and
-// says why. In a process that is not dumpable (prctl(2), PR_SET_DUMPABLE), or without /proc, the kernel tells no more than the names
-// and states of threads, or nothing.
+// Threads that end meanwhile are left out, and those that begin meanwhile may be. Whose stack cannot be had is listed all the
+// same, and says why. In a process that is not dumpable (prctl(2), PR_SET_DUMPABLE), or without /proc, the kernel tells no more
+// than the names and states of threads, or nothing.
 //
-// Thread-safe. Not on a fiber: blocks the thread and allocates. A listing ends when `timeout` is over, save what reading names and
-// states takes (6 us a thread); a quarter of it is for the answers of threads that are asked, so one that does not answer costs that.
-// Cost: 0.8 ms for 10 threads, 80 ms for 1000, half of which sleep in a pipe and half in a futex (tests/runtime/process_threads_test.cc).
+// Thread-safe. Not on a fiber: blocks the thread and allocates. A listing ends when `timeout` is over, save what reading names
+// and states takes (6 us a thread); a quarter of it is for the answers of threads that are asked, so one that does not answer
+// costs that. Cost: 0.8 ms for 10 threads, 80 ms for 1000, half of which sleep in a pipe and half in a futex
+// (tests/runtime/process_threads_test.cc).
 #ifndef FIBERSCOPE_RUNTIME_PROCESS_THREADS_H_
 #define FIBERSCOPE_RUNTIME_PROCESS_THREADS_H_
 
@@ -50,8 +51,8 @@ struct ThreadSnapshot {
 
   // The rest: when captured.
   FiberId fiber = {};  // whose stack this is; none: the thread's own
-  // Innermost first. The first one of an interrupted or sleeping thread is the address behind the instruction's first byte, so that all
-  // can be looked up like return addresses.
+  // Innermost first. The first one of an interrupted or sleeping thread is the address behind the instruction's first byte, so
+  // that all can be looked up like return addresses.
   std::vector<uintptr_t> stack = {};
   UnwindEnd end = UnwindEnd::kRoot;  // kRoot: all frames are there; else outer ones are missing
 };

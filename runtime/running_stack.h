@@ -16,8 +16,9 @@
 // deadline, a write ...) is not sent one. Not guaranteed, because no kernel offers it: a thread that was running when it was looked
 // at, and that enters such a call in the microseconds until the signal reaches it, sees EINTR, as from any handler in the process.
 //
-// A thread whose own stack is not known (RunningThread::copy_stack) is walked in a copy of what lies above its stack pointer; from outside
-// 4 MiB of it if need be, by itself 64 KiB. No thread that ends meanwhile, and takes its stack along, can make that fault.
+// A thread whose own stack is not known (RunningThread::copy_stack) is walked in a copy of what lies above its stack pointer;
+// from outside 4 MiB of it if need be, by itself 64 KiB. No thread that ends meanwhile, and takes its stack along, can make that
+// fault.
 //
 // A thread is a hole, Outcome says which, when it does not answer in time; nothing is made up.
 //

@@ -28,8 +28,8 @@ struct CountTextOptions {
 //   #   0xCALL  FUNCTION+0xOFFSET   FILE:LINE        one line per logical frame; tabs line the columns up
 //   <empty line>
 //
-// Machinery at the leaf end is not printed as frames unless the options say so, but its addresses are listed. A frame without a name is its
-// address alone; an offset is left out when the function's start is unknown. A group without any address gets 0x0,
+// Machinery at the leaf end is not printed as frames unless the options say so, but its addresses are listed. A frame without a
+// name is its address alone; an offset is left out when the function's start is unknown. A group without any address gets 0x0,
 // because the reader's grammar demands one.
 //
 // Writes one group at a time. Blocks the thread as long as `sink` and `symbolizer` do; returns the sink's error.

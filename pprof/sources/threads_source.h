@@ -24,11 +24,11 @@ struct ThreadsInputs {
   std::function<std::chrono::sys_time<std::chrono::nanoseconds>()> now;
 };
 
-// debug=0 and 1: threads grouped by exactly equal stacks and labels. The labels are "thread", the name; "state"; and, where there is no
-// stack, "no_stack", the reason. debug=2: every thread, in the order of their ids (encode/thread_text.h).
+// debug=0 and 1: threads grouped by exactly equal stacks and labels. The labels are "thread", the name; "state"; and, where there
+// is no stack, "no_stack", the reason. debug=2: every thread, in the order of their ids (encode/thread_text.h).
 //
-// Every form captures all stacks first, then names them: the stacks are a few milliseconds apart, whatever the reader's speed. It waits
-// up to 2 s, once, for file names and lines; after that it goes on with function names alone.
+// Every form captures all stacks first, then names them: the stacks are a few milliseconds apart, whatever the reader's speed. It
+// waits up to 2 s, once, for file names and lines; after that it goes on with function names alone.
 class ThreadsSource : public ProfileSource {
  public:
   // `symbolizer` must outlive the source.

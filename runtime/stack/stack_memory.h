@@ -1,8 +1,9 @@
 // Stack memory that another thread may unmap at any moment, read without the risk of a fault: copied first, then walked.
 //
-// The stack of a plain thread goes away with the thread, and nobody tells. So it is never read in place from outside: the kernel copies
-// what is readable (process_vm_readv on this very process) and says how much that was. The copy may be torn, or of what has taken the
-// stack's place; whoever walks it reads nothing but the copy, and proves afterwards that the thread has slept all the time.
+// The stack of a plain thread goes away with the thread, and nobody tells. So it is never read in place from outside: the kernel
+// copies what is readable (process_vm_readv on this very process) and says how much that was. The copy may be torn, or of what
+// has taken the stack's place; whoever walks it reads nothing but the copy, and proves afterwards that the thread has slept all
+// the time.
 #ifndef FIBERSCOPE_RUNTIME_STACK_STACK_MEMORY_H_
 #define FIBERSCOPE_RUNTIME_STACK_STACK_MEMORY_H_
 
@@ -37,7 +38,8 @@ constexpr uintptr_t kRedZoneBytes = 128;
 // comes back reads from `copy`. Empty where nothing can be read, or the process may not do it (a seccomp filter).
 // `copy`: aligned to 16 bytes.
 //
-// Thread-safe. Async-signal-safe; may change errno. Waits for the kernel's lock on the address space, as a page fault does, no more.
+// Thread-safe. Async-signal-safe; may change errno. Waits for the kernel's lock on the address space, as a page fault does, no
+// more.
 StackMemory CopyStack(uintptr_t sp, std::span<std::byte> copy);
 
 }  // namespace fiberscope

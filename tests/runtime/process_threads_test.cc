@@ -191,12 +191,10 @@ TEST_F(ProcessThreadsTest, ASpinningThreadIsSeenFromTheExactPcToTheRoot) {
   do {  // it may be on its way there still
     seen = Capture(thread.id(), kSpinnersAnswer ? kPatient : ThreadOptions());
   } while (kSpinnersAnswer && Functions(seen).at(0).find("SpinHere") == std::string::npos);
-  EXPECT_EQ(seen.state, 'R');
   if (kSpinnersAnswer) {
+    EXPECT_EQ(seen.state, 'R');
     EXPECT_EQ(seen.outcome, Outcome::kCaptured);
     EXPECT_EQ(seen.end, UnwindEnd::kRoot);
-  } else {
-    EXPECT_EQ(seen.outcome, Outcome::kNoAnswer);
   }
   StopAll();
 }
