@@ -16,7 +16,7 @@
 // than the names and states of threads, or nothing.
 //
 // Thread-safe. Not on a fiber: blocks the thread and allocates. A listing ends when `timeout` is over, save what reading names
-// and states takes (6 us a thread); a quarter of it is for the answers of threads that are asked, so one that does not answer
+// and states takes; a quarter of it is for the answers of threads that are asked, so one that does not answer
 // costs that. Cost: 0.8 ms for 10 threads, 80 ms for 1000, half of which sleep in a pipe and half in a futex
 // (tests/runtime/process_threads_test.cc).
 #ifndef FIBERSCOPE_RUNTIME_PROCESS_THREADS_H_
