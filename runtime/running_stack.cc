@@ -109,6 +109,12 @@ std::vector<RunningStack> CaptureRunningStacks(std::span<const RunningThread> th
   for (size_t i = 0; i < running.size(); ++i) {
     RunningStack& stack = stacks[running_index[i]];
     if (!status.ok()) answers[i].outcome = RunningStack::Outcome::kNoSignal;
+    // A thread that ran with the signal blocked may have gone to sleep in the meantime.
+    RunningStack late;
+    if (answers[i].outcome == RunningStack::Outcome::kNoAnswer && stack.pcs.empty() &&
+        CaptureWithoutSignal(table, running[i], buffer, late) && late.outcome == RunningStack::Outcome::kCaptured) {
+      answers[i] = std::move(late);
+    }
     // Half a stack, if it was walked from outside, is better than none.
     if (answers[i].outcome == RunningStack::Outcome::kCaptured || stack.pcs.empty()) stack = std::move(answers[i]);
   }

@@ -83,7 +83,7 @@ expect threads "$threads" '^thread [0-9]+ "dbg-io" \['
 expect threads "$threads" '^thread [0-9]+ "fiber-w0" \['
 expect "threads, debug=1" "$(get '/debug/pprof/threads?debug=1')" '^threads profile: total [0-9]+$'
 expect "threads, top" "$(pprof -top /debug/pprof/threads)" '^Type: threads$'
-expect "threads, traces" "$(pprof -traces /debug/pprof/threads)" '^ +thread: *dbg-io$'
+expect "threads, traces" "$(pprof -traces /debug/pprof/threads)" '^ +thread: *demo$'
 expect_status 400 '/debug/pprof/threads?state=running' 'state'
 
 echo "== bad input"
