@@ -172,7 +172,7 @@ void Collect(const ControlBlock& block, Listing& listing) {
         waits || word.state() == FiberState::kBlocking ? block.since_ns.load(std::memory_order_relaxed) : 0;
     if (!word.running() && listing.table != nullptr) {
       if (const auto registers = internal::SavedRegisters(block, word.state())) {
-        const UnwindResult result = Unwind(*listing.table, *registers, {registers->sp, block.stack().high}, g_pcs);
+        const UnwindResult result = Unwind(*listing.table, *registers, StackBounds{registers->sp, block.stack().high}, g_pcs);
         fiber.stack = {g_pcs.data(), result.depth};
       }
     }

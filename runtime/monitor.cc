@@ -36,6 +36,7 @@ const char* WhyNoStack(RunningStack::Outcome outcome) {
     case RunningStack::Outcome::kRefused: return "no signal could be sent (RLIMIT_SIGPENDING)";
     case RunningStack::Outcome::kNoSignal: return "the application uses all real-time signals";
     case RunningStack::Outcome::kRestless: return "the thread slept and woke all the time while it was looked at";
+    case RunningStack::Outcome::kNoTime: return "the time was over before the thread was looked at";
   }
   return "?";
 }

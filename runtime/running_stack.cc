@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "runtime/base/clock.h"
 #include "runtime/control_block.h"
 #include "runtime/fiber_pool.h"
 #include "runtime/restartable_call.h"
@@ -18,24 +19,48 @@ using internal::SystemCall;
 // A thread that wakes up and goes back to sleep all the time is left at that: as asleep, without a stack.
 constexpr int kMaxAttempts = 3;
 
+// Of a stack whose bounds are not known: most have no more, the second and third size are for what does not fit.
+constexpr size_t kCopySizes[] = {16 << 10, 256 << 10, 4 << 20};
+
+// The bytes of a copy, kept from one thread to the next.
+using CopyBuffer = std::vector<std::byte>;
+
+// Copies as much as the walk needs, up to the largest size.
+UnwindResult WalkInCopy(const UnwindTable& table, const SystemCall& call, CopyBuffer& buffer, std::span<uintptr_t> pcs) {
+  UnwindResult result;
+  for (const size_t bytes : kCopySizes) {
+    if (buffer.size() < bytes) buffer.resize(bytes);
+    const StackMemory stack = CopyStack(call.sp, std::span(buffer).first(bytes));
+    result = UnwindFromPcAndSp(table, call.pc, call.sp, stack, pcs);
+    // A copy that is not full has all that there is.
+    if (result.end != UnwindEnd::kBadFrame || stack.bounds.size() < bytes) break;
+  }
+  return result;
+}
+
 // From outside. Nothing: the thread runs, or did in between. Exact, because the thread has slept from the first look at its
 // system call to the last one; the order of the four looks is what proves it (thread_status.h).
-std::optional<RunningStack> WalkSleeping(const UnwindTable& table, const RunningThread& thread, SystemCall& call) {
+std::optional<RunningStack> WalkSleeping(const UnwindTable& table, const RunningThread& thread, SystemCall& call,
+                                         CopyBuffer& buffer) {
   const auto sleeps = internal::SleepCount(thread.thread_id);
   const auto before = internal::SleepingSystemCall(thread.thread_id);
   if (!sleeps || !before) return std::nullopt;
   call = *before;
   RunningStack stack;
   StackBounds bounds;
+  bool is_copied = false;
   if (const ControlBlock* const fiber = internal::FiberPool::Instance().BlockOfStack(call.sp)) {
     bounds = fiber->stack();
     stack.fiber = fiber->fiber_id();
     stack.word = fiber->state.Load();
   } else if (call.sp >= thread.own_stack.low && call.sp < thread.own_stack.high) {
     bounds = thread.own_stack;
+  } else {
+    is_copied = thread.copy_stack;
   }
   stack.pcs.resize(RunningStack::kMaxFrames);
-  const UnwindResult result = UnwindFromPcAndSp(table, call.pc, call.sp, bounds, stack.pcs);
+  const UnwindResult result = is_copied ? WalkInCopy(table, call, buffer, stack.pcs)
+                                        : UnwindFromPcAndSp(table, call.pc, call.sp, bounds, stack.pcs);
   stack.pcs.resize(result.depth);
   stack.end = result.end;
   stack.outcome = RunningStack::Outcome::kCaptured;
@@ -45,14 +70,15 @@ std::optional<RunningStack> WalkSleeping(const UnwindTable& table, const Running
 }
 
 // What can be had without a signal; false: send one.
-bool CaptureWithoutSignal(const UnwindTable& table, const RunningThread& thread, RunningStack& stack) {
+bool CaptureWithoutSignal(const UnwindTable& table, const RunningThread& thread, CopyBuffer& buffer, RunningStack& stack) {
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     if (!internal::SleepingSystemCall(thread.thread_id)) return false;
     SystemCall call;
-    auto walked = WalkSleeping(table, thread, call);
+    auto walked = WalkSleeping(table, thread, call, buffer);
     if (!walked) continue;
     stack = std::move(*walked);
-    return stack.end != UnwindEnd::kUnknownRegister || !internal::OutlivesSignal(call);
+    return stack.end != UnwindEnd::kUnknownRegister || !internal::OutlivesSignal(call) ||
+           internal::SignalIsBlocked(thread.thread_id, internal::StackSignalNumber());
   }
   stack.outcome = RunningStack::Outcome::kRestless;
   return true;
@@ -65,8 +91,16 @@ std::vector<RunningStack> CaptureRunningStacks(std::span<const RunningThread> th
   std::vector<RunningStack> stacks(threads.size());
   std::vector<RunningThread> running;
   std::vector<size_t> running_index;
+  CopyBuffer buffer;
+  // The number of the signal must be known, to see who blocks it. Without a free one the request below fails as well.
+  if (internal::StackSignalNumber() == 0) (void)internal::AskForStacks({}, std::chrono::nanoseconds(0), {});
+  const int64_t begin_ns = MonotonicNowNs();
   for (size_t i = 0; i < threads.size(); ++i) {
-    if (CaptureWithoutSignal(table, threads[i], stacks[i])) continue;
+    if (MonotonicNowNs() - begin_ns >= options.walk_timeout.count()) {
+      stacks[i].outcome = RunningStack::Outcome::kNoTime;
+      continue;
+    }
+    if (CaptureWithoutSignal(table, threads[i], buffer, stacks[i])) continue;
     running.push_back(threads[i]);
     running_index.push_back(i);
   }
@@ -75,6 +109,12 @@ std::vector<RunningStack> CaptureRunningStacks(std::span<const RunningThread> th
   for (size_t i = 0; i < running.size(); ++i) {
     RunningStack& stack = stacks[running_index[i]];
     if (!status.ok()) answers[i].outcome = RunningStack::Outcome::kNoSignal;
+    // A thread that ran with the signal blocked may have gone to sleep in the meantime.
+    RunningStack late;
+    if (answers[i].outcome == RunningStack::Outcome::kNoAnswer && stack.pcs.empty() &&
+        CaptureWithoutSignal(table, running[i], buffer, late) && late.outcome == RunningStack::Outcome::kCaptured) {
+      answers[i] = std::move(late);
+    }
     // Half a stack, if it was walked from outside, is better than none.
     if (answers[i].outcome == RunningStack::Outcome::kCaptured || stack.pcs.empty()) stack = std::move(answers[i]);
   }

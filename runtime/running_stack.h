@@ -16,6 +16,10 @@
 // deadline, a write ...) is not sent one. Not guaranteed, because no kernel offers it: a thread that was running when it was looked
 // at, and that enters such a call in the microseconds until the signal reaches it, sees EINTR, as from any handler in the process.
 //
+// A thread whose own stack is not known (RunningThread::copy_stack) is walked in a copy of what lies above its stack pointer;
+// from outside 4 MiB of it if need be, by itself 64 KiB. No thread that ends meanwhile, and takes its stack along, can make that
+// fault.
+//
 // A thread is a hole, Outcome says which, when it does not answer in time; nothing is made up.
 //
 // Thread-safe. Not on a fiber: blocks the thread, for `timeout` at most where nobody answers, and allocates.
@@ -32,7 +36,9 @@
 namespace fiberscope {
 
 struct CaptureOptions {
-  std::chrono::nanoseconds timeout = std::chrono::milliseconds(10);
+  std::chrono::nanoseconds timeout = std::chrono::milliseconds(10);  // for the answers, once all have been asked
+  // For what is walked from outside, before. A thread whose turn has not come by then is a hole.
+  std::chrono::nanoseconds walk_timeout = std::chrono::nanoseconds::max();
 };
 
 // One per thread, in the same order.

@@ -15,6 +15,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/futex.h"
 #include "runtime/fiber_pool.h"
+#include "runtime/stack/stack_memory.h"
 #include "runtime/stack_slot.h"
 #include "runtime/thread_status.h"
 
@@ -24,11 +25,19 @@ namespace {
 // One per processor that a scheduler can have, and some for threads that owe an answer.
 constexpr size_t kSlots = 256;
 
+// Of a stack whose bounds are not known. Frames of 128 bytes, on average, fill as many of these as RunningStack has room for.
+constexpr size_t kCopyBytes = 64 << 10;
+
+struct StackCopy {
+  alignas(16) std::array<std::byte, kCopyBytes> bytes;
+};
+
 // Where one thread answers. Untouched pages of it cost nothing.
 struct Place {
   StackSlot slot;
   // The request: written before Ask.
   RunningThread thread;
+  StackCopy* copy;  // made at the first request that needs it, never freed: a handler may be at work in it
   // The answer: written between Begin and Finish.
   uint64_t fiber_id;
   StateWord word;
@@ -50,15 +59,17 @@ void Answer(Place& place, const Registers& interrupted) {
   place.fiber_id = 0;
   place.word = {};
   const ControlBlock* const fiber = FiberPool::Instance().BlockOfStack(interrupted.sp);
-  StackBounds bounds;
+  StackMemory stack;
   if (fiber != nullptr) {
-    bounds = fiber->stack();
+    stack = fiber->stack();
     place.fiber_id = fiber->id.load(std::memory_order_relaxed);
     place.word = fiber->state.Load();
   } else if (interrupted.sp >= place.thread.own_stack.low && interrupted.sp < place.thread.own_stack.high) {
-    bounds = place.thread.own_stack;
+    stack = place.thread.own_stack;
+  } else if (place.thread.copy_stack) {
+    stack = CopyStack(interrupted.sp, place.copy->bytes);
   }
-  place.walk = Unwind(*UnwindTable::Current(), interrupted, bounds, place.pcs);
+  place.walk = Unwind(*UnwindTable::Current(), interrupted, stack, place.pcs);
 }
 
 void OnSignal(int, siginfo_t* info, void* context) {
@@ -94,15 +105,26 @@ bool Take(int signal_number) {
   return false;
 }
 
+// The real-time signals that the calling thread may wait for: those it blocks. None if it blocks all of them, as the debug server's
+// threads do: that says nothing about any.
+sigset_t AwaitedSignals() {
+  sigset_t blocked;
+  pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+  for (int number = SIGRTMIN; number <= SIGRTMAX; ++number) {
+    if (sigismember(&blocked, number) == 0) return blocked;
+  }
+  sigemptyset(&blocked);
+  return blocked;
+}
+
 // The signal to send, installed. g_mutex held.
 absl::Status ChooseSignal() {
   struct sigaction now;
   const int current = g_signal.load(std::memory_order_relaxed);
   if (current != 0 && sigaction(current, nullptr, &now) == 0 && IsOurs(now)) return absl::OkStatus();
-  sigset_t blocked;
-  pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+  const sigset_t awaited = AwaitedSignals();
   for (int number = SIGRTMAX; number >= SIGRTMIN; --number) {
-    if (sigismember(&blocked, number) != 0 || !Take(number)) continue;
+    if (sigismember(&awaited, number) != 0 || !Take(number)) continue;
     g_signal.store(number, std::memory_order_relaxed);
     return absl::OkStatus();
   }
@@ -146,6 +168,7 @@ class Request {
         continue;
       }
       place->thread = threads[done];
+      if (place->thread.copy_stack && place->copy == nullptr) place->copy = new StackCopy;
       const int error = place->slot.AskAgain()
                             ? 0
                             : Send(threads[done].thread_id, Ticket(place - g_places.data(), place->slot.Ask()));
@@ -217,8 +240,11 @@ absl::Status AskForStacks(std::span<const RunningThread> threads, std::chrono::n
   const int64_t deadline_ns = MonotonicNowNs() + timeout.count();
   Request request;
   for (size_t done = 0; done < threads.size();) {
+    // One silent thread among the first must not take the time of all: each turn has its share of what is left.
+    const size_t turns = (threads.size() - done + kSlots - 1) / kSlots;
+    const int64_t now_ns = MonotonicNowNs();
     done += request.Ask(threads.subspan(done), stacks.subspan(done));
-    request.Await(deadline_ns);
+    request.Await(now_ns + (deadline_ns - now_ns) / static_cast<int64_t>(turns));
     request.Collect();
   }
   return absl::OkStatus();

@@ -1,15 +1,18 @@
 // Asks threads for their stacks: a signal to each, all at once, and each walks its own stack in the handler.
 //
 // Process-wide. The first request chooses a real-time signal, from SIGRTMAX down the first one whose disposition is SIG_DFL, and
-// installs a handler (SA_SIGINFO, SA_ONSTACK, SA_RESTART, all signals blocked). A number that the application has a handler for, or
-// ignores, is never taken; an application that takes ours later may: the next request sees it and chooses another. What cannot be
-// seen is a number that is only waited for (sigwait, signalfd): as that requires the signal to be blocked, numbers that the
-// requesting thread blocks are passed over. The handler stays for ever, because a signal may be late; a stray signal of the number
-// is ignored.
+// installs a handler (SA_SIGINFO, SA_ONSTACK, SA_RESTART, all signals blocked). A number that the application has a handler for,
+// or ignores, is never taken; an application that takes ours later may: the next request sees it and chooses another. What cannot
+// be seen is a number that is only waited for (sigwait, signalfd): as that requires the signal to be blocked, numbers that the
+// requesting thread blocks are passed over, unless it blocks all. The handler stays for ever, because a signal may be late; a
+// stray signal of the number is ignored.
 //
 // The answer names the fiber that the thread stands on, told by the stack pointer, and the fiber's state word at that moment. The
 // walk stays inside the fiber's stack, or inside `own_stack` when the thread stands on that; elsewhere (a signal handler of the
-// application's on an alternate stack) the answer is the pc alone.
+// application's on an alternate stack) the answer is the pc alone, unless the thread is asked to copy its stack: then the walk is
+// of the 64 KiB above the stack pointer, as far as they can be read, and outer frames beyond them are missing. A copy because the
+// bounds are not known: what lies above a thread's own stack may be somebody else's, and go away. The copy is made by
+// process_vm_readv, so a thread that lives under a seccomp filter of its own that kills for this must not be asked for one.
 //
 // The handler and the kernel's frame take 3.4 KiB of the alternate stack (AVX-512; 4.5 KiB under AddressSanitizer). It takes no
 // lock, allocates nothing and keeps errno, so it may come at any instruction: in a switch, in malloc, in a throw. What it must not
@@ -37,6 +40,8 @@ struct RunningThread {
   int thread_id = 0;  // of the kernel; one of this process
   // ThreadStackBounds() on that thread; must stay readable during the request. Empty: only what runs on fibers' stacks is walked.
   StackBounds own_stack;
+  // `own_stack` is not known: copy.
+  bool copy_stack = false;
 };
 
 struct RunningStack {
@@ -47,6 +52,7 @@ struct RunningStack {
     kRefused,   // no signal could be sent: RLIMIT_SIGPENDING, or too many threads still owe an answer
     kNoSignal,  // the application uses all real-time signals
     kRestless,  // CaptureRunningStacks: it slept and woke all the time, in calls that a signal could have cut short
+    kNoTime,    // CaptureRunningStacks: walk_timeout was over before its turn came
   };
   // Outer frames of deeper stacks are left out (UnwindEnd::kBufferFull).
   static constexpr size_t kMaxFrames = 512;

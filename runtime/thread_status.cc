@@ -51,13 +51,17 @@ std::string_view StatusField(std::string_view status, std::string_view name) {
   return rest.substr(0, rest.find('\n'));
 }
 
+// Whether the number is in one of the sets of a status file.
+bool HasSignal(int thread_id, std::string_view set, int signal_number) {
+  const auto signals = ParseInteger<uint64_t>(StatusField(TaskFile(thread_id, "status").text(), set), 16);
+  return signals.has_value() && signal_number > 0 && (*signals >> (signal_number - 1) & 1) != 0;
+}
+
 }  // namespace
 
 bool SleepsInKernel(int thread_id) {
-  const TaskFile file(thread_id, "stat");
-  const std::string_view stat = file.text();
-  const size_t name_end = stat.rfind(')');  // the state follows the last one
-  return name_end != std::string_view::npos && name_end + 2 < stat.size() && stat[name_end + 2] != 'R';
+  const auto identity = IdentityOfThread(thread_id);
+  return identity.has_value() && identity->state != 'R';
 }
 
 std::optional<SystemCall> ParseSystemCall(std::string_view line) {
@@ -96,9 +100,21 @@ std::optional<uint64_t> SleepCount(int thread_id) {
   return ParseInteger<uint64_t>(StatusField(TaskFile(thread_id, "status").text(), "voluntary_ctxt_switches"), 10);
 }
 
-bool SignalIsPending(int thread_id, int signal_number) {
-  const auto pending = ParseInteger<uint64_t>(StatusField(TaskFile(thread_id, "status").text(), "SigPnd"), 16);
-  return pending.has_value() && (*pending >> (signal_number - 1) & 1) != 0;
+bool SignalIsPending(int thread_id, int signal_number) { return HasSignal(thread_id, "SigPnd", signal_number); }
+
+bool SignalIsBlocked(int thread_id, int signal_number) { return HasSignal(thread_id, "SigBlk", signal_number); }
+
+// "4711 (name) S ...": the name may have brackets and blanks of its own, so the last closing one counts.
+std::optional<ThreadIdentity> ParseThreadIdentity(std::string_view line) {
+  const size_t name_begin = line.find('(');
+  const size_t name_end = line.rfind(')');
+  if (name_begin == std::string_view::npos || name_end == std::string_view::npos || name_end < name_begin) return std::nullopt;
+  if (name_end + 2 >= line.size()) return std::nullopt;
+  return ThreadIdentity{.name = std::string(line.substr(name_begin + 1, name_end - name_begin - 1)), .state = line[name_end + 2]};
+}
+
+std::optional<ThreadIdentity> IdentityOfThread(int thread_id) {
+  return ParseThreadIdentity(TaskFile(thread_id, "stat").text());
 }
 
 }  // namespace fiberscope::internal

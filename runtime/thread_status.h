@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace fiberscope::internal {
@@ -37,6 +38,19 @@ std::optional<uint64_t> SleepCount(int thread_id);
 
 // Whether a signal that was sent to the thread itself waits for it, because it blocks the signal or has not run since.
 bool SignalIsPending(int thread_id, int signal_number);
+
+// Whether the thread has the signal blocked at this moment.
+bool SignalIsBlocked(int thread_id, int signal_number);
+
+// What /proc/self/task/<id>/stat begins with.
+struct ThreadIdentity {
+  std::string name;  // 15 bytes at most, any but NUL
+  char state = '?';  // R, S, D, T, t, Z, X, I
+  bool operator==(const ThreadIdentity&) const = default;
+};
+std::optional<ThreadIdentity> IdentityOfThread(int thread_id);
+// One line of /proc/.../stat.
+std::optional<ThreadIdentity> ParseThreadIdentity(std::string_view line);
 
 }  // namespace fiberscope::internal
 

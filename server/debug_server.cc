@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "pprof/encode/go_quote.h"
 #include "pprof/sources/goroutine.h"
+#include "pprof/sources/threads.h"
 #include "pprof/symbolizer.h"
 #include "server/handlers/cmdline.h"
 #include "server/handlers/index.h"
@@ -84,6 +85,7 @@ class DebugServer::Impl {
     if (catalog_ == nullptr) {
       catalog_ = std::make_shared<pprof::ProfileCatalog>();
       if (absl::Status status = catalog_->Add(pprof::MakeGoroutineSource(*symbolizer_)); !status.ok()) return status;
+      if (absl::Status status = catalog_->Add(pprof::MakeThreadsSource(*symbolizer_)); !status.ok()) return status;
     }
     const std::string prefix = kPrefix;
     std::vector<Route> routes = {

@@ -50,7 +50,7 @@ struct DebugServerOptions {
   int dump_threads = 2;
   int dump_queue = 8;
 
-  // Profiles to serve. Null: the built-in ones (goroutine).
+  // Profiles to serve. Null: the built-in ones (goroutine, threads).
   std::shared_ptr<pprof::ProfileCatalog> catalog = nullptr;
 };
 

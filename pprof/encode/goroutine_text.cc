@@ -80,26 +80,10 @@ void GoroutineTextEncoder::AppendFrames(std::span<const uintptr_t> return_addres
   const std::vector<StackLine> lines = frames_.VisibleLines(return_addresses);
   const bool elided = lines.size() > kInnerFrames + kOuterFrames;
   const size_t inner = elided ? kInnerFrames : lines.size();
-  for (size_t i = 0; i < inner; ++i) AppendFrame(lines[i]);
+  for (size_t i = 0; i < inner; ++i) AppendDumpFrame(block_, lines[i]);
   if (!elided) return;
   absl::StrAppend(&block_, "...", lines.size() - kInnerFrames - kOuterFrames, " frames elided...\n");
-  for (size_t i = lines.size() - kOuterFrames; i < lines.size(); ++i) AppendFrame(lines[i]);
-}
-
-void GoroutineTextEncoder::AppendFrame(const StackLine& line) {
-  block_ += NameOrUnknown(*line.frame);
-  block_ += "(...)\n";
-  AppendPosition(line);
-}
-
-// "\tFILE:LINE +0xOFFSET". Nothing returns to the first byte after a function's first, so a line there is the entry of
-// a fiber that has not run: no offset, as in Go.
-void GoroutineTextEncoder::AppendPosition(const StackLine& line) {
-  absl::StrAppend(&block_, "\t", line.frame->position);
-  const bool has_offset =
-      !line.frame->inlined && line.function_start != 0 && line.return_address - 1 > line.function_start;
-  if (has_offset) absl::StrAppend(&block_, " +0x", absl::Hex(line.return_address - line.function_start));
-  block_ += '\n';
+  for (size_t i = lines.size() - kOuterFrames; i < lines.size(); ++i) AppendDumpFrame(block_, lines[i]);
 }
 
 void GoroutineTextEncoder::AppendCreator(const FiberSnapshot& fiber) {
@@ -110,7 +94,7 @@ void GoroutineTextEncoder::AppendCreator(const FiberSnapshot& fiber) {
   block_ += NameOrUnknown(creator);
   if (fiber.parent_id) absl::StrAppend(&block_, " in goroutine ", fiber.parent_id.value);
   block_ += '\n';
-  AppendPosition({fiber.creator_pc, location.function_start, &creator});
+  AppendDumpPosition(block_, {fiber.creator_pc, location.function_start, &creator});
 }
 
 }  // namespace fiberscope::pprof

@@ -56,8 +56,6 @@ class GoroutineTextEncoder {
   void AppendStack(const FiberSnapshot& fiber);
   void AppendStackAnew(const FiberSnapshot& fiber);
   void AppendFrames(std::span<const uintptr_t> return_addresses);
-  void AppendFrame(const StackLine& line);
-  void AppendPosition(const StackLine& line);
   void AppendCreator(const FiberSnapshot& fiber);
 
   TextFrames frames_;

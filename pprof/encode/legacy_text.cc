@@ -95,13 +95,13 @@ void AppendFrames(std::string& out, std::span<const StackLine> lines) {
   AppendAligned(out, run);
 }
 
-std::string GroupText(const StackGroup& group, TextFrames& frames) {
+std::string GroupText(const StackGroup& group, TextFrames& frames, const CountTextOptions& options) {
   std::string out = absl::StrCat(group.count, " @");
   for (const uintptr_t address : group.stack) absl::StrAppend(&out, " ", HexText(address));
   if (group.stack.empty()) out += " 0x0";
   out += '\n';
   if (!group.labels.empty()) absl::StrAppend(&out, "# labels: ", CountLabels(group.labels), "\n");
-  AppendFrames(out, frames.VisibleLines(group.stack));
+  AppendFrames(out, options.machinery ? frames.AllLines(group.stack) : frames.VisibleLines(group.stack));
   return out += '\n';
 }
 
@@ -110,7 +110,7 @@ std::string GroupText(const StackGroup& group, TextFrames& frames) {
 void SortByCount(std::vector<StackGroup>& groups) { std::ranges::stable_sort(groups, GoesBefore); }
 
 absl::Status WriteCountProfile(std::string_view name, std::vector<StackGroup> groups, Symbolizer& symbolizer,
-                               ByteSink& sink) {
+                               ByteSink& sink, const CountTextOptions& options) {
   SortByCount(groups);
   int64_t total = 0;
   for (const StackGroup& group : groups) total += group.count;
@@ -120,7 +120,7 @@ absl::Status WriteCountProfile(std::string_view name, std::vector<StackGroup> gr
   }
   TextFrames frames(symbolizer);
   for (const StackGroup& group : groups) {
-    if (absl::Status status = sink.Write(GroupText(group, frames)); !status.ok()) return status;
+    if (absl::Status status = sink.Write(GroupText(group, frames, options)); !status.ok()) return status;
   }
   return absl::OkStatus();
 }

@@ -16,6 +16,10 @@ namespace fiberscope::pprof {
 // ("@ 0x1 0x10" before "@ 0x2"), bytewise.
 void SortByCount(std::vector<StackGroup>& groups);
 
+struct CountTextOptions {
+  bool machinery = false;  // print it at the leaf end, too
+};
+
 // Format: Go's runtime/pprof printCountProfile and text/tabwriter; frozen by tests/golden/goroutine_debug1.txt.
 //
 //   NAME profile: total N
@@ -24,13 +28,13 @@ void SortByCount(std::vector<StackGroup>& groups);
 //   #   0xCALL  FUNCTION+0xOFFSET   FILE:LINE        one line per logical frame; tabs line the columns up
 //   <empty line>
 //
-// Machinery at the leaf end is not printed as frames, but its addresses are listed. A frame without a name is its
-// address alone; an offset is left out when the function's start is unknown. A group without any address gets 0x0,
+// Machinery at the leaf end is not printed as frames unless the options say so, but its addresses are listed. A frame without a
+// name is its address alone; an offset is left out when the function's start is unknown. A group without any address gets 0x0,
 // because the reader's grammar demands one.
 //
 // Writes one group at a time. Blocks the thread as long as `sink` and `symbolizer` do; returns the sink's error.
 absl::Status WriteCountProfile(std::string_view name, std::vector<StackGroup> groups, Symbolizer& symbolizer,
-                               ByteSink& sink);
+                               ByteSink& sink, const CountTextOptions& options = {});
 
 }  // namespace fiberscope::pprof
 

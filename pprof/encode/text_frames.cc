@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "pprof/encode/go_quote.h"
@@ -46,16 +47,35 @@ const TextLocation& TextFrames::Lookup(uintptr_t return_address) {
   return at->second;
 }
 
-std::vector<StackLine> TextFrames::VisibleLines(std::span<const uintptr_t> return_addresses) {
+std::vector<StackLine> TextFrames::AllLines(std::span<const uintptr_t> return_addresses) {
   std::vector<StackLine> lines;
   lines.reserve(return_addresses.size());
   for (const uintptr_t return_address : return_addresses) {
     const TextLocation& location = Lookup(return_address);
     for (const TextFrame& frame : location.frames) lines.push_back({return_address, location.function_start, &frame});
   }
+  return lines;
+}
+
+std::vector<StackLine> TextFrames::VisibleLines(std::span<const uintptr_t> return_addresses) {
+  std::vector<StackLine> lines = AllLines(return_addresses);
   const auto first = std::ranges::find_if(lines, [](const StackLine& line) { return !line.frame->machinery; });
   if (first != lines.end()) lines.erase(lines.begin(), first);
   return lines;
+}
+
+void AppendDumpFrame(std::string& out, const StackLine& line) {
+  out += line.frame->function.empty() ? std::string_view("??") : std::string_view(line.frame->function);
+  out += "(...)\n";
+  AppendDumpPosition(out, line);
+}
+
+void AppendDumpPosition(std::string& out, const StackLine& line) {
+  absl::StrAppend(&out, "\t", line.frame->position);
+  const bool has_offset =
+      !line.frame->inlined && line.function_start != 0 && line.return_address - 1 > line.function_start;
+  if (has_offset) absl::StrAppend(&out, " +0x", absl::Hex(line.return_address - line.function_start));
+  out += '\n';
 }
 
 }  // namespace fiberscope::pprof

@@ -48,7 +48,10 @@ class TextFrames {
   // Valid as long as this object lives.
   const TextLocation& Lookup(uintptr_t return_address);
 
-  // The logical frames of a stack, innermost first. Machinery is left out up to the first other frame, unless there is
+  // The logical frames of a stack, innermost first.
+  std::vector<StackLine> AllLines(std::span<const uintptr_t> return_addresses);
+
+  // The same without what a user does not care for: machinery is left out up to the first other frame, unless there is
   // no other. Valid as long as this object lives.
   std::vector<StackLine> VisibleLines(std::span<const uintptr_t> return_addresses);
 
@@ -56,6 +59,13 @@ class TextFrames {
   Symbolizer& symbolizer_;
   absl::node_hash_map<uintptr_t, TextLocation> locations_;
 };
+
+// "FUNCTION(...)\n\tFILE:LINE +0xOFFSET\n", as dumps (debug=2) print a frame. An unknown function is "??".
+void AppendDumpFrame(std::string& out, const StackLine& line);
+
+// The second of these lines. The offset is that of the return address. An inlined call has none; nothing returns to the first byte
+// after a function's first, so a line there is the entry of a fiber that has not run, and has none either, as in Go.
+void AppendDumpPosition(std::string& out, const StackLine& line);
 
 }  // namespace fiberscope::pprof
 

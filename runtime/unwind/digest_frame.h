@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "runtime/stack/stack_bounds.h"
+#include "runtime/stack/stack_memory.h"
 #include "runtime/unwind/unwind_rule.h"
 
 namespace fiberscope::internal {
@@ -16,21 +16,21 @@ enum class Step : uint8_t { kCaller, kRoot, kNoRule, kBadFrame, kNeedsAllRegiste
 // The words that a walk may read.
 class StackReader {
  public:
-  explicit StackReader(StackBounds readable) : readable_(readable) {}
+  explicit StackReader(const StackMemory& readable) : readable_(readable) {}
 
-  StackBounds readable() const { return readable_; }
+  const StackMemory& readable() const { return readable_; }
   bool Load(uintptr_t address, uintptr_t& word) const {
-    if (address % sizeof(word) != 0 || !readable_.ContainsWord(address)) return false;
-    word = LoadStackWord(address);
+    if (address % sizeof(word) != 0 || !readable_.bounds.ContainsWord(address)) return false;
+    word = readable_.Load(address);
     return true;
   }
   // Frames lie above each other. Only an interrupted frame may be empty: its return address may be popped already.
   bool IsCallersSp(uintptr_t cfa, uintptr_t sp, bool pc_is_exact) const {
-    return (pc_is_exact ? cfa >= sp : cfa > sp) && cfa <= readable_.high && cfa % sizeof(uintptr_t) == 0;
+    return (pc_is_exact ? cfa >= sp : cfa > sp) && cfa <= readable_.bounds.high && cfa % sizeof(uintptr_t) == 0;
   }
 
  private:
-  StackBounds readable_;
+  StackMemory readable_;
 };
 
 // The part of a walk that only knows three registers.

@@ -67,7 +67,7 @@ enum Op : uint8_t {
 class Evaluator {
  public:
   Evaluator(std::span<const uint8_t> expression, const FrameRegisters& registers, KnownRegisters known,
-            StackBounds readable)
+            const StackMemory& readable)
       : expression_(expression), reader_(expression), registers_(registers), known_(known), readable_(readable) {}
 
   std::optional<uintptr_t> Run(std::optional<uintptr_t> initial) {
@@ -234,11 +234,11 @@ class Evaluator {
 
   uintptr_t Load(uintptr_t address, size_t bytes) {
     const bool is_size = bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8;
-    if (!is_size || address % sizeof(uintptr_t) != 0 || !readable_.ContainsWord(address)) {
+    if (!is_size || address % sizeof(uintptr_t) != 0 || !readable_.bounds.ContainsWord(address)) {
       Fail();
       return 0;
     }
-    const uintptr_t word = LoadStackWord(address);
+    const uintptr_t word = readable_.Load(address);
     return bytes == sizeof(word) ? word : word & ((uintptr_t{1} << (8 * bytes)) - 1);
   }
 
@@ -275,7 +275,7 @@ class Evaluator {
   DwarfReader reader_;
   const FrameRegisters& registers_;
   const KnownRegisters known_;
-  const StackBounds readable_;
+  const StackMemory readable_;
   std::array<uintptr_t, kMaxDepth> stack_;
   size_t depth_ = 0;
   bool ok_ = true;
@@ -284,7 +284,7 @@ class Evaluator {
 }  // namespace
 
 std::optional<uintptr_t> EvaluateExpression(std::span<const uint8_t> expression, const FrameRegisters& registers,
-                                            StackBounds readable, std::optional<uintptr_t> initial,
+                                            const StackMemory& readable, std::optional<uintptr_t> initial,
                                             KnownRegisters known) {
   return Evaluator(expression, registers, known, readable).Run(initial);
 }

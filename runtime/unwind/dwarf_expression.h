@@ -11,16 +11,16 @@
 #include <optional>
 #include <span>
 
-#include "runtime/stack/stack_bounds.h"
+#include "runtime/stack/stack_memory.h"
 #include "runtime/unwind/unwind_rule.h"
 
 namespace fiberscope {
 
 // What is on top of the stack at the end. `initial` is pushed first if given (the CFA, for a register's rule). Memory
-// is read inside `readable` only. Nothing: the expression is malformed, does not end, or needs what a walk does not
+// is read in `readable` only. Nothing: the expression is malformed, does not end, or needs what a walk does not
 // have (a scratch register, one that is not `known`, memory elsewhere).
 std::optional<uintptr_t> EvaluateExpression(std::span<const uint8_t> expression, const FrameRegisters& registers,
-                                            StackBounds readable, std::optional<uintptr_t> initial,
+                                            const StackMemory& readable, std::optional<uintptr_t> initial,
                                             KnownRegisters known = KnownRegisters::All());
 
 }  // namespace fiberscope

@@ -20,9 +20,6 @@ using internal::DigestFrame;
 using internal::StackReader;
 using internal::Step;
 
-// Below the stack pointer of an interrupted leaf function (x86-64 psABI 3.2.2).
-constexpr uintptr_t kRedZoneBytes = 128;
-
 // capture_registers_x86_64.S writes these offsets.
 static_assert(offsetof(Registers, pc) == 0 && offsetof(Registers, sp) == 8 && offsetof(Registers, rbp) == 16);
 static_assert(offsetof(Registers, rbx) == 24 && offsetof(Registers, r12) == 32 && offsetof(Registers, r13) == 40);
@@ -142,26 +139,26 @@ std::optional<UnwindResult> Walk(const UnwindTable& table, Frame frame, const St
 }
 
 // What may be read: the stack from its pointer up, and below it what an interrupted leaf function keeps there.
-StackBounds ReadablePart(const Registers& registers, StackBounds bounds) {
+StackMemory ReadablePart(const Registers& registers, StackMemory stack) {
   const uintptr_t red_zone = registers.pc_is_exact ? std::min(kRedZoneBytes, registers.sp) : 0;
-  const uintptr_t low = std::max(bounds.low, registers.sp - red_zone);
-  return low < bounds.high ? StackBounds{low, bounds.high} : StackBounds{};
+  stack.bounds.low = std::max(stack.bounds.low, registers.sp - red_zone);
+  return stack.bounds.low < stack.bounds.high ? stack : StackMemory();
 }
 
 }  // namespace
 
-UnwindResult Unwind(const UnwindTable& table, const Registers& registers, StackBounds bounds,
+UnwindResult Unwind(const UnwindTable& table, const Registers& registers, const StackMemory& stack,
                     std::span<uintptr_t> pcs) {
-  const StackReader stack(ReadablePart(registers, bounds));
-  const auto result = Walk(table, DigestFrame(registers.pc, registers.sp, registers.rbp, registers.pc_is_exact), stack, pcs);
-  return result ? *result : *Walk(table, CompleteFrame(registers, KnownRegisters::All()), stack, pcs);
+  const StackReader reader(ReadablePart(registers, stack));
+  const auto result = Walk(table, DigestFrame(registers.pc, registers.sp, registers.rbp, registers.pc_is_exact), reader, pcs);
+  return result ? *result : *Walk(table, CompleteFrame(registers, KnownRegisters::All()), reader, pcs);
 }
 
-UnwindResult UnwindFromPcAndSp(const UnwindTable& table, uintptr_t pc, uintptr_t sp, StackBounds bounds,
+UnwindResult UnwindFromPcAndSp(const UnwindTable& table, uintptr_t pc, uintptr_t sp, const StackMemory& stack,
                                std::span<uintptr_t> pcs) {
   const Registers registers{.pc = pc, .sp = sp, .pc_is_exact = true};
-  const StackReader stack(ReadablePart(registers, bounds));
-  return *Walk(table, CompleteFrame(registers, KnownRegisters::PcAndSp()), stack, pcs);
+  const StackReader reader(ReadablePart(registers, stack));
+  return *Walk(table, CompleteFrame(registers, KnownRegisters::PcAndSp()), reader, pcs);
 }
 
 Registers InterruptedRegisters(const void* context) {

@@ -2,7 +2,7 @@
 //
 // Reads only words inside the given bounds, always through LoadStackWord, so a parked fiber can be walked while it may
 // be resumed at any moment: the result is then garbage in known places (never a fault), and the caller's sequence check
-// throws it away.
+// throws it away. A stack that may be unmapped meanwhile is walked in a copy (stack_memory.h).
 //
 // Thread-safe. Async-signal-safe. Never blocks. Cost: ~30 ns per frame.
 #ifndef FIBERSCOPE_RUNTIME_UNWIND_UNWINDER_H_
@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <span>
 
-#include "runtime/stack/stack_bounds.h"
+#include "runtime/stack/stack_memory.h"
 #include "runtime/unwind/unwind_table.h"
 
 namespace fiberscope {
@@ -44,14 +44,14 @@ struct UnwindResult {
   UnwindEnd end = UnwindEnd::kRoot;
 };
 
-// Writes the program counters of the frames, innermost first: registers.pc, then return addresses. `bounds` is the
-// readable part of the stack; nothing below registers.sp is read, save the 128-byte red zone when pc_is_exact.
-UnwindResult Unwind(const UnwindTable& table, const Registers& registers, StackBounds bounds, std::span<uintptr_t> pcs);
+// Writes the program counters of the frames, innermost first: registers.pc, then return addresses. `stack` is its
+// readable part; nothing below registers.sp is read, save the 128-byte red zone when pc_is_exact.
+UnwindResult Unwind(const UnwindTable& table, const Registers& registers, const StackMemory& stack, std::span<uintptr_t> pcs);
 
 // The same from a pc that is exact and its sp alone, which is what the kernel tells of a thread that sleeps in a system call. The
 // other registers become known where a frame has saved them on the stack; a rule that needs one before that ends the walk
 // (kUnknownRegister): code with frame pointers, if what it called has not saved its own.
-UnwindResult UnwindFromPcAndSp(const UnwindTable& table, uintptr_t pc, uintptr_t sp, StackBounds bounds,
+UnwindResult UnwindFromPcAndSp(const UnwindTable& table, uintptr_t pc, uintptr_t sp, const StackMemory& stack,
                                std::span<uintptr_t> pcs);
 
 // The caller's own registers, as if it had just been returned to: Unwind() from them starts with the caller's frame.

@@ -75,6 +75,17 @@ headers=$(get "$stranded&debug=2" | grep '^goroutine ')
 # A different time, the same program: one stays the base of the other.
 pprof -top -base "$TEST_TMPDIR/pprof.demo.goroutine.001.pb.gz" /debug/pprof/goroutine >/dev/null
 
+echo "== threads"
+threads=$(get '/debug/pprof/threads?debug=2')
+expect threads "$threads" '^thread [0-9]+ "demo" \[sleeping\]:$'
+expect threads "$threads" '^main\(\.\.\.\)$'
+expect threads "$threads" '^thread [0-9]+ "dbg-io" \['
+expect threads "$threads" '^thread [0-9]+ "fiber-w0" \['
+expect "threads, debug=1" "$(get '/debug/pprof/threads?debug=1')" '^threads profile: total [0-9]+$'
+expect "threads, top" "$(pprof -top /debug/pprof/threads)" '^Type: threads$'
+expect "threads, traces" "$(pprof -traces /debug/pprof/threads)" '^ +thread: *demo$'
+expect_status 400 '/debug/pprof/threads?state=running' 'state'
+
 echo "== bad input"
 [[ $(get '/debug/pprof/cmdline' | tr '\0' ' ') == "$demo --addr=127.0.0.1:0 --load=200 --leak" ]] || fail "cmdline"
 expect_status 404 '/debug/pprof/nope' 'Unknown profile'
@@ -85,6 +96,7 @@ expect_status 400 '/debug/pprof/goroutine?fn=(' 'fn'
 expect_status 400 '/debug/pprof/goroutine?debug=1&limit=5' 'debug=2'
 index=$(get /debug/pprof/)
 expect index "$index" "<a href='goroutine\?debug=1'>goroutine</a>"
+expect index "$index" "<a href='threads\?debug=1'>threads</a>"
 used=$("$demo" --addr="$address" 2>&1) && fail "a second demo on $address started"
 [[ $(wc -l <<<"$used") == 1 && $used == demo:*"$address"* ]] || fail "port in use is not one clear line: $used"
 for bad in --addr=nowhere --addr=1.2.3.4.5:6 --addr=192.0.2.1:0 --park=-1 --load=-1 --service_addr=x --processors=-3 \

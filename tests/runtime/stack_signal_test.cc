@@ -346,6 +346,35 @@ TEST_F(StackSignalTest, ASignalThatCameTooLateForOneRequestAnswersTheNextOneToTh
   EXPECT_EQ(second->end, UnwindEnd::kRoot);
 }
 
+// A thread of the debug server does. Before any other request: the number must not be chosen yet, so in a process of its own.
+TEST(StackSignalDeathTest, AThreadThatBlocksAllSignalsCanAskOthersFirst) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        g_stop = false;
+        UnwindTable::Refresh();
+        TestThread thread(SpinOuter);
+        sigset_t all;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, nullptr);
+        const RunningThread running = thread.running();
+        RunningStack stack;
+        const bool asked = AskForStacks({&running, 1}, kLong, {&stack, 1}).ok();
+        _exit(asked && stack.outcome == Outcome::kCaptured ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(StackSignalTest, OfAnUnknownStackACopyIsWalkedIfThatIsAskedFor) {
+  TestThread thread([] { Descend(100); });
+  AskUntilIn(thread.running(), "SpinInner");
+  const RunningStack stack = AskOne({.thread_id = thread.id(), .own_stack = {}, .copy_stack = true});
+  EXPECT_EQ(stack.outcome, Outcome::kCaptured);
+  EXPECT_EQ(stack.end, UnwindEnd::kRoot);
+  EXPECT_GT(stack.pcs.size(), 100u);
+  EXPECT_THAT(Functions(stack)[0], HasSubstr("SpinInner"));
+}
+
 std::atomic<int> g_application_calls{0};
 void ApplicationHandler(int) { ++g_application_calls; }
 

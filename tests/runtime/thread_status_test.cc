@@ -87,12 +87,36 @@ TEST(ThreadStatusTest, ASignalThatTheThreadBlocksIsPendingUntilItTakesIt) {
   ASSERT_EQ(pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
 }
 
+TEST(ThreadStatusTest, ABlockedSignalIsSeenAsSuch) {
+  sigset_t set, before;
+  sigemptyset(&set);
+  sigaddset(&set, SIGRTMAX);
+  ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &set, &before), 0);
+  EXPECT_TRUE(SignalIsBlocked(gettid(), SIGRTMAX));
+  EXPECT_FALSE(SignalIsBlocked(gettid(), SIGRTMAX - 1));
+  EXPECT_FALSE(SignalIsBlocked(gettid(), 0));
+  ASSERT_EQ(pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
+  EXPECT_FALSE(SignalIsBlocked(gettid(), SIGRTMAX));
+}
+
+TEST(ThreadStatusTest, TheNameIsWhatIsBetweenTheFirstAndTheLastBracket) {
+  EXPECT_EQ(ParseThreadIdentity("4711 (work) S 1 2 3\n"), (ThreadIdentity{"work", 'S'}));
+  EXPECT_EQ(ParseThreadIdentity("4711 (a) R (b) c) D 1\n"), (ThreadIdentity{"a) R (b) c", 'D'}));
+  EXPECT_EQ(ParseThreadIdentity("4711 (\n\xff) R 1\n"), (ThreadIdentity{"\n\xff", 'R'}));
+  EXPECT_EQ(ParseThreadIdentity("4711 () R"), (ThreadIdentity{"", 'R'}));
+  for (const std::string_view line : {"", "4711", "4711 (", "4711 )(", "4711 (a", "4711 (a)", "4711 (a) "}) {
+    EXPECT_FALSE(ParseThreadIdentity(line).has_value()) << line;
+  }
+}
+
 TEST(ThreadStatusTest, OfAThreadThatHasEndedNothingIsKnown) {
   int id = 0;
   std::thread([&] { id = gettid(); }).join();
   EXPECT_FALSE(SleepsInKernel(id));
   EXPECT_FALSE(SleepingSystemCall(id).has_value());
   EXPECT_FALSE(SleepCount(id).has_value());
+  EXPECT_FALSE(IdentityOfThread(id).has_value());
+  EXPECT_FALSE(SignalIsBlocked(id, SIGRTMAX));
   EXPECT_FALSE(SignalIsPending(id, SIGRTMAX));
 }
 

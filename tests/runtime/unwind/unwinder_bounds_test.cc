@@ -147,7 +147,7 @@ TEST_F(UnwinderBoundsTest, AChainOfFramesIsFollowedToItsZero) {
   EXPECT_EQ(result.depth, 0u);
 
   // The same with the stack's end inside the chain.
-  result = Unwind(table_, registers, {stack_.bounds().low, at(141)}, pcs_);
+  result = Unwind(table_, registers, StackBounds{stack_.bounds().low, at(141)}, pcs_);
   EXPECT_EQ(result.end, UnwindEnd::kBadFrame);
   EXPECT_EQ(result.depth, 5u);
 }
