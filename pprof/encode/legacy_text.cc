@@ -130,7 +130,7 @@ absl::Status WriteCountProfile(std::string_view name, std::vector<StackGroup> gr
     is_pending = is_pending || HasPendingLines(group, symbolizer);
     if (absl::Status status = sink.Write(GroupText(group, frames)); !status.ok()) return status;
   }
-  return is_pending ? sink.Write(absl::StrCat("# ", absl::string_view(kLinesPending.data(), kLinesPending.size()), "\n")) : absl::OkStatus();
+  return is_pending ? sink.Write("# " + std::string(kLinesPending) + "\n") : absl::OkStatus();
 }
 
 }  // namespace fiberscope::pprof
