@@ -88,6 +88,7 @@ void ProfileBuilder::AddSample(std::span<const uintptr_t> stack, std::span<const
 }
 
 Profile ProfileBuilder::Build() && {
+  SayWhatIsMissing();
   profile_.strings.assign(std::make_move_iterator(strings_.begin()), std::make_move_iterator(strings_.end()));
   return std::move(profile_);
 }
@@ -132,7 +133,13 @@ Profile::Location ProfileBuilder::MakeLocation(uint64_t address) {
   location.mapping = FindMapping(address);
   location.address = address;
   bool has_lines = false;
-  for (const Frame& frame : UserFrames(symbolizer_.Lookup(address).frames)) {
+  const Symbolized& symbolized = symbolizer_.Lookup(address);
+  lines_pending_ |= symbolized.lines == LineState::kPending;
+  if (location.mapping == Profile::MappingId{1} && symbolized.lines == LineState::kAbsent) {
+    lines_absent_ = true;
+    name_absent_ |= symbolized.frames.empty();
+  }
+  for (const Frame& frame : UserFrames(symbolized.frames)) {
     location.lines.push_back({InternFunction(frame), frame.line});
     has_lines = has_lines || (!frame.file.empty() && frame.line != 0);
   }
@@ -141,6 +148,25 @@ Profile::Location ProfileBuilder::MakeLocation(uint64_t address) {
     mapping.has_filenames = mapping.has_line_numbers = mapping.has_inline_frames = true;
   }
   return location;
+}
+
+void ProfileBuilder::SayWhatIsMissing() {
+  std::vector<bool> has_location(profile_.mappings.size() + 1);
+  std::vector<bool> has_name(profile_.mappings.size() + 1);
+  for (const Profile::Location& location : profile_.locations) {
+    has_location[static_cast<size_t>(location.mapping)] = true;
+    if (!location.lines.empty()) has_name[static_cast<size_t>(location.mapping)] = true;
+  }
+  for (size_t id = 1; id <= profile_.mappings.size(); ++id) {
+    Profile::Mapping& mapping = profile_.mappings[id - 1];
+    const bool has_build_id = mapping.build_id != Profile::StringId::kEmpty;
+    mapping.has_functions = has_name[id] || !has_location[id] || !has_build_id;
+  }
+
+  if (lines_pending_) AddComment(kLinesPending);
+  if (!lines_absent_ || profile_.mappings.front().has_line_numbers) return;
+  AddComment("No files and lines: the program has no debug information (-g1 is enough).");
+  if (name_absent_) AddComment("Functions without names: the program has been stripped.");
 }
 
 Profile::MappingId ProfileBuilder::FindMapping(uint64_t address) const {

@@ -35,9 +35,12 @@ struct SampleLabel {
 // system_name, which readers take as "already demangled".
 //
 // Mappings: a location inside none keeps mapping 0. Without any mapping at all, one of no extent and no name owns
-// everything, as in Go. has_functions is set on all of them, since whoever reads the profile cannot know more than the
-// process itself; has_filenames, has_line_numbers and has_inline_frames where lines were found in at least one place.
-// This keeps `go tool pprof` from symbolizing again and from complaining that it cannot.
+// everything, as in Go. has_functions is set, which keeps `go tool pprof` from symbolizing again and from complaining
+// that it cannot, unless none of the mapping's addresses has a name and it has a build id: then pprof may find a copy with names
+// ($PPROF_BINARY_PATH). has_filenames, has_line_numbers and has_inline_frames where lines were found in at least one place.
+//
+// Comments of its own, which pprof prints at the head of its reports: lines are still pending; or the first mapping, the
+// program's, has locations but neither files nor lines, or (besides) not all their names.
 //
 // Thread-compatible. AddSample() blocks the thread while the symbolizer works. Cost: ~1 us per sample ten deep once its
 // addresses are known.
@@ -78,10 +81,14 @@ class ProfileBuilder {
   Profile::LocationId InternLocation(uint64_t address);
   Profile::Location MakeLocation(uint64_t address);
   Profile::MappingId FindMapping(uint64_t address) const;
+  void SayWhatIsMissing();
 
   Symbolizer& symbolizer_;
   Profile profile_;                  // strings are added at the end
   std::vector<MappedRange> ranges_;  // sorted by start
+  bool lines_pending_ = false;       // of any address
+  bool lines_absent_ = false;        // of an address in the first mapping; the next as well
+  bool name_absent_ = false;
   std::deque<std::string> strings_;  // stable addresses, for the keys below
   absl::flat_hash_map<absl::string_view, Profile::StringId> string_ids_;
   absl::flat_hash_map<FunctionKey, Profile::FunctionId> function_ids_;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 #include <cstdlib>
 #include <deque>
 #include <mutex>
@@ -55,24 +56,42 @@ struct FunctionName {
   uintptr_t start = 0;
 };
 
-// A file with the debug information that `path` itself lacks, where libbacktrace looks for it.
-bool HasSeparateDebugFile(const ElfImage& image, const std::string& path) {
-  const auto exists = [](const std::string& file) { return access(file.c_str(), R_OK) == 0; };
-  const std::string id = image.BuildId();
-  if (id.size() > 2 && exists("/usr/lib/debug/.build-id/" + id.substr(0, 2) + "/" + id.substr(2) + ".debug"))
-    return true;
-
-  const Elf64_Shdr* link = image.FindSection(".gnu_debuglink");
-  if (link == nullptr) return false;
-  const std::string name(StringAt(image.Contents(*link), 0));
-  const std::string folder = path.substr(0, path.rfind('/') + 1);
-  return !name.empty() &&
-         (exists(folder + name) || exists(folder + ".debug/" + name) || exists("/usr/lib/debug" + folder + name));
+// objcopy --only-keep-debug empties the segments, but not the note sections.
+std::string DebugBuildId(const ElfImage& image) {
+  const Elf64_Shdr* note = image.FindSection(".note.gnu.build-id");
+  return note == nullptr ? "" : GnuBuildId(image.Contents(*note), note->sh_addralign);
 }
 
-bool HasLines(const ElfImage& image, const std::string& path) {
-  return image.FindSection(".debug_line") != nullptr || image.FindSection(".zdebug_line") != nullptr ||
-         HasSeparateDebugFile(image, path);
+// The separate file with the debug information that `image`, of the file `path`, lacks, where libbacktrace looks for it.
+// Nothing when it belongs to another build. (libbacktrace compares a checksum of the file besides.)
+std::optional<FileView> OpenDebugFile(const ElfImage& image, const std::string& path) {
+  const std::string id = image.BuildId();
+  std::vector<std::string> places;
+  if (id.size() > 2) places.push_back("/usr/lib/debug/.build-id/" + id.substr(0, 2) + "/" + id.substr(2) + ".debug");
+  const Elf64_Shdr* link = image.FindSection(".gnu_debuglink");
+  const std::string name(link == nullptr ? "" : StringAt(image.Contents(*link), 0));
+  if (!name.empty()) {
+    const std::string folder = path.substr(0, path.rfind('/') + 1);
+    for (const std::string& place : {folder, folder + ".debug/", "/usr/lib/debug" + folder}) places.push_back(place + name);
+  }
+  for (const std::string& place : places) {
+    std::optional<FileView> file = FileView::Open(place);
+    const std::optional<ElfImage> debug = file ? ElfImage::Parse(file->bytes()) : std::nullopt;
+    if (debug && DebugBuildId(*debug) == id) return file;
+  }
+  return std::nullopt;
+}
+
+bool HasLines(const ElfImage& image) {
+  return image.FindSection(".debug_line") != nullptr || image.FindSection(".zdebug_line") != nullptr;
+}
+
+// Where the main program's file is or was; the kernel adds " (deleted)" to the name then, never to the folder.
+std::string MainProgramPath() {
+  std::string path(PATH_MAX, '\0');
+  const ssize_t size = readlink("/proc/self/exe", path.data(), path.size());
+  path.resize(size < 0 ? 0 : static_cast<size_t>(size));
+  return path;
 }
 
 // A loaded object and what its file says. Caller synchronises.
@@ -96,7 +115,7 @@ class Object {
   std::optional<FunctionName> FindName(uintptr_t pc) {
     Open();
     if (!image_) return FindNameByLoader(pc);
-    if (!symbols_) symbols_.emplace(*image_);
+    if (!symbols_) symbols_.emplace(debug_image_ ? *debug_image_ : *image_);
     const std::optional<ElfSymbol> symbol = symbols_->Find(pc - loaded_.bias);
     if (!symbol) return std::nullopt;
     return FunctionName{.mangled = std::string(symbol->name), .start = symbol->start + loaded_.bias};
@@ -119,7 +138,19 @@ class Object {
       }
       return;  // libbacktrace goes by the path
     }
-    has_lines_ = image_ && HasLines(*image_, loaded_.path);
+    if (!image_) return;
+    has_lines_ = HasLines(*image_);
+    if (!has_lines_) OpenDebugFile(loaded_.path.empty() ? MainProgramPath() : loaded_.path);
+  }
+
+  void OpenDebugFile(const std::string& path) {
+    debug_file_ = pprof::OpenDebugFile(*image_, path);
+    if (!debug_file_) return;
+    const std::optional<ElfImage> debug = ElfImage::Parse(debug_file_->bytes());
+    has_lines_ = HasLines(*debug);
+    const bool has_names = debug->FindSection(".symtab") != nullptr && image_->FindSection(".symtab") == nullptr;
+    // Without an id there is no proof that the file is of this build. libbacktrace's checksum makes up for that.
+    if (has_names && !loaded_.build_id.empty()) debug_image_ = debug;
   }
 
   // Takes the file only if it is the one that is mapped: a name from another build would be a lie.
@@ -149,11 +180,14 @@ class Object {
   bool has_lines_ = false;
   std::optional<FileView> file_;  // empty for the vdso and when it is not to be had
   std::optional<ElfImage> image_;
+  std::optional<FileView> debug_file_;
+  std::optional<ElfImage> debug_image_;  // of debug_file_, if it has names that the object's own file lacks
   std::optional<ElfSymbols> symbols_;  // made at the first question
 };
 
-Symbolized Combine(const std::optional<FunctionName>& name, std::vector<SourceFrame> sources) {
+Symbolized Combine(const std::optional<FunctionName>& name, std::vector<SourceFrame> sources, bool is_pending = false) {
   Symbolized result;
+  if (sources.empty()) result.lines = is_pending ? LineState::kPending : LineState::kAbsent;
   if (name && sources.empty()) sources.emplace_back();
   // The linker's name of the physical function is complete; DWARF's can be the plain one, or one that the compiler has
   // split or cloned since.
@@ -219,7 +253,7 @@ const Symbolized& ProcessSymbolizer::Lookup(uintptr_t pc) {
   if (!located.is_code) return unknown_;
   if (located.lines_at == 0) return Store(pc, Combine(located.name, {}), 0);
   lines_.Request(located.lines_at);
-  if (!lines_.IsSettled(located.lines_at)) return Store(pc, Combine(located.name, {}), located.lines_at);
+  if (!lines_.IsSettled(located.lines_at)) return Store(pc, Combine(located.name, {}, true), located.lines_at);
   return Store(pc, Combine(located.name, lines_.Lookup(pc, located.lines_at)), 0);
 }
 
@@ -248,10 +282,7 @@ const Symbolized& ProcessSymbolizer::Store(uintptr_t pc, Symbolized symbolized, 
   // Another thread may have been faster. Its answer stands unless ours has the lines that it lacks.
   const bool is_news = entry.answer == nullptr || (entry.lines_from != 0 && lines_from == 0);
   if (is_news) {
-    // Lines may have turned out to have nothing to add.
-    const bool is_same = entry.answer != nullptr && *entry.answer == symbolized;
-    entry = {.answer = is_same ? entry.answer : &answers_.emplace_back(std::move(symbolized)),
-             .lines_from = lines_from};
+    entry = {.answer = &answers_.emplace_back(std::move(symbolized)), .lines_from = lines_from};
   }
   return *entry.answer;
 }

@@ -4,6 +4,11 @@
 //   names   from .symtab, else .dynsym, of the loaded object; ready at once (~1 us per new address)
 //   lines   file, line and inlined frames from DWARF by libbacktrace; its state is loaded by a background thread at first
 //           use (75-150 ms for a large binary), one address costs ~0.1 ms when new
+//
+// A file is believed only if it is the one that is mapped: program headers and build id must agree. A separate debug file is
+// looked for where gdb does (/usr/lib/debug/.build-id, .gnu_debuglink beside the object, in .debug, below /usr/lib/debug)
+// and must have the same build id; its .symtab gives names at once, too. The main program is read through /proc/self/exe, so
+// it may be deleted or replaced. A library that has been keeps its exported names, which are in memory, and nothing else.
 #ifndef FIBERSCOPE_PPROF_SYMBOLIZER_H_
 #define FIBERSCOPE_PPROF_SYMBOLIZER_H_
 
@@ -11,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fiberscope::pprof {
@@ -25,10 +31,21 @@ struct Frame {
   bool operator==(const Frame&) const = default;
 };
 
+// Why an answer has no files and lines, if it has none.
+enum class LineState {
+  kFinal,    // it has them, or the address is no code
+  kPending,  // the debug information is still being read: ask again
+  kAbsent,   // there is none for this address, or its file is gone
+};
+
+// What a profile with answers that are kPending says. A line of its own.
+inline constexpr std::string_view kLinesPending = "Lines are pending: debug information is still being read, ask again.";
+
 // What is known of one code address.
 struct Symbolized {
   std::vector<Frame> frames;       // innermost inlined call first, the physical function last; empty when unknown
   uintptr_t function_start = 0;    // entry of the physical function; 0 when unknown
+  LineState lines = LineState::kFinal;
   bool operator==(const Symbolized&) const = default;
 };
 

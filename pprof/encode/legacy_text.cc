@@ -95,6 +95,12 @@ void AppendFrames(std::string& out, std::span<const StackLine> lines) {
   AppendAligned(out, run);
 }
 
+bool HasPendingLines(const StackGroup& group, Symbolizer& symbolizer) {
+  return std::ranges::any_of(group.stack, [&](uintptr_t return_address) {
+    return symbolizer.Lookup(return_address - 1).lines == LineState::kPending;
+  });
+}
+
 std::string GroupText(const StackGroup& group, TextFrames& frames, const CountTextOptions& options) {
   std::string out = absl::StrCat(group.count, " @");
   for (const uintptr_t address : group.stack) absl::StrAppend(&out, " ", HexText(address));
@@ -119,10 +125,12 @@ absl::Status WriteCountProfile(std::string_view name, std::vector<StackGroup> gr
     return status;
   }
   TextFrames frames(symbolizer);
+  bool is_pending = false;
   for (const StackGroup& group : groups) {
+    is_pending = is_pending || HasPendingLines(group, symbolizer);
     if (absl::Status status = sink.Write(GroupText(group, frames, options)); !status.ok()) return status;
   }
-  return absl::OkStatus();
+  return is_pending ? sink.Write("# " + std::string(kLinesPending) + "\n") : absl::OkStatus();
 }
 
 }  // namespace fiberscope::pprof

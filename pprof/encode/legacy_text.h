@@ -27,6 +27,7 @@ struct CountTextOptions {
 //   # labels: {"k":"v"}
 //   #   0xCALL  FUNCTION+0xOFFSET   FILE:LINE        one line per logical frame; tabs line the columns up
 //   <empty line>
+//   # Lines are pending: ...                           last, and only if answers are LineState::kPending; not Go's
 //
 // Machinery at the leaf end is not printed as frames unless the options say so, but its addresses are listed. A frame without a
 // name is its address alone; an offset is left out when the function's start is unknown. A group without any address gets 0x0,

@@ -201,6 +201,26 @@ TEST_F(ProfileBuilderTest, HeadersAreKept) {
   EXPECT_EQ(profile.Text(profile.comments.at(0)), "hello");
 }
 
+// Answers as the process's symbolizer gives them while it is still reading.
+class PendingSymbolizer : public Symbolizer {
+ public:
+  const Symbolized& Lookup(uintptr_t) override { return answer_; }
+  bool WaitForLines(std::chrono::milliseconds) override { return false; }
+
+ private:
+  const Symbolized answer_ = {.frames = {{.function = "f"}}, .function_start = 0x100, .lines = LineState::kPending};
+};
+
+TEST_F(ProfileBuilderTest, PendingLinesAreSaidOnce) {
+  PendingSymbolizer symbolizer;
+  ProfileBuilder builder(symbolizer, {});
+  builder.AddSampleType("x", "count");
+  builder.AddSample(Stack{0x150, 0x160}, one_);
+  const Profile profile = std::move(builder).Build();
+  ASSERT_THAT(profile.comments, SizeIs(1));
+  EXPECT_EQ(profile.Text(profile.comments[0]), kLinesPending);
+}
+
 using ProfileBuilderDeathTest = ProfileBuilderTest;
 
 TEST_F(ProfileBuilderDeathTest, RefusesAWrongNumberOfValues) {
