@@ -72,6 +72,11 @@ expect "filtered top" "$filtered" '100% +[0-9]+ +100% +demo::OrderService::Audit
 expect "filtered traces" "$(pprof -traces "$stranded")" '^ +route: */order$'
 headers=$(get "$stranded&debug=2" | grep '^goroutine ')
 ! grep -vF ' [chan send] {name: audit, ' <<<"$headers" || fail "debug=2 shows fibers that do not pass the filter"
+tags=$(pprof -tags '/debug/pprof/goroutine?tags=state,wait,creator,id')
+for tag in state wait_reason wait_ns created_by goroutine_id; do expect tags "$tags" "^ *$tag: Total "; done
+expect tags "$tags" ': chan send$'
+expect tags "$tags" ': demo::OrderService::PlaceOrder$'
+expect "focus on a tag" "$(pprof -top -tagfocus=wait_reason='chan send' '/debug/pprof/goroutine?tags=state')" 'demo::OrderService::Audit'
 # A different time, the same program: one stays the base of the other.
 pprof -top -base "$TEST_TMPDIR/pprof.demo.goroutine.001.pb.gz" /debug/pprof/goroutine >/dev/null
 
@@ -94,6 +99,7 @@ expect_status 400 '/debug/pprof/goroutine?debug=99999999999999999999' 'debug'
 expect_status 400 '/debug/pprof/goroutine?debug=1&debug=2' 'debug'
 expect_status 400 '/debug/pprof/goroutine?fn=(' 'fn'
 expect_status 400 '/debug/pprof/goroutine?debug=1&limit=5' 'debug=2'
+expect_status 400 '/debug/pprof/goroutine?tags=evil' 'tags'
 index=$(get /debug/pprof/)
 expect index "$index" "<a href='goroutine\?debug=1'>goroutine</a>"
 expect index "$index" "<a href='threads\?debug=1'>threads</a>"
