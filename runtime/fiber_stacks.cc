@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "runtime/saved_registers.h"

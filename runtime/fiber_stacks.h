@@ -10,7 +10,7 @@
 //
 // The table is replaced when an object was loaded or unloaded, or when it is full; the memos are void then.
 //
-// Worker-independent. Thread-compatible; allocates and must not run on a fiber.
+// Thread-compatible. Allocates; not on a fiber.
 // Memory: 16 bytes for each block of a slab that was listed once, and the table's (stack_table.h); kept for the next listing.
 // Cost: 5 ns for a fiber that has not run since the last listing, else 10 ns per frame and what its memory costs.
 #ifndef FIBERSCOPE_RUNTIME_FIBER_STACKS_H_
@@ -21,6 +21,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <vector>
 
 #include "runtime/control_block.h"
 #include "runtime/fiber_state.h"
@@ -69,13 +70,13 @@ class FiberStacks {
 
   static Shared& TheShared();
 
-  std::unique_lock<std::mutex> lock_;       // of the shared ones, if they are ours
-  std::unique_ptr<StackTable> own_;         // else
-  StackTable* table_ = nullptr;             // either
+  std::unique_lock<std::mutex> lock_;  // of the shared ones, if they are ours
+  std::unique_ptr<StackTable> own_;    // else
+  StackTable* table_ = nullptr;        // either
   uint32_t table_id_ = 0;
   std::span<ControlBlock> slab_;
-  Memo* memos_ = nullptr;                   // of slab_; null without
-  std::vector<uintptr_t> pcs_;              // of a stack without a number
+  Memo* memos_ = nullptr;              // of slab_; null without
+  std::vector<uintptr_t> pcs_;         // of a stack without a number
 };
 
 }  // namespace fiberscope::internal

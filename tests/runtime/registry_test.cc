@@ -1,5 +1,7 @@
 #include "runtime/registry.h"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <atomic>
 #include <map>
@@ -137,6 +139,28 @@ TEST_P(RegistryTest, StacksAreRightFromMemosAndWithout) {
     ASSERT_EQ(seen, kFibers);
   }
   for (auto& channel : channels) channel->Close();
+  StopScheduler();
+}
+
+// Numbers and memos of before belong to another unwind table.
+TEST_P(RegistryTest, StacksAreTheSameAfterAnObjectWasLoaded) {
+  Channel<int> never;
+  const Fiber fiber = scheduler().Spawn([&] { never.Receive(); });
+  AwaitState(fiber, FiberState::kWaiting);
+  const auto stack_of = [&fiber] {
+    std::vector<uintptr_t> stack;
+    EXPECT_TRUE(WithSnapshot(fiber.id(), [&](const FiberSnapshot& snapshot) {
+      EXPECT_FALSE(snapshot.stack_truncated);
+      stack.assign(snapshot.stack.begin(), snapshot.stack.end());
+    }));
+    return stack;
+  };
+  const std::vector<uintptr_t> before = stack_of();
+  // Of glibc, and in no program any more.
+  const std::unique_ptr<void, int (*)(void*)> object(dlopen("libutil.so.1", RTLD_NOW), &dlclose);
+  ASSERT_NE(object, nullptr) << dlerror();
+  EXPECT_EQ(stack_of(), before);
+  never.Close();
   StopScheduler();
 }
 
