@@ -1,5 +1,5 @@
-// Goal: no listing ever shows a stack that its fiber did not have. Method: fibers of a depth that their names tell wait only at that
-// depth, and are switched, born and ended as fast as possible, while two threads list them without a pause, one of them with
+// Goal: no listing ever shows a stack that its fiber did not have. Method: fibers of a depth that their names tell wait only at
+// that depth, and are switched, born and ended as fast as possible, while two threads list them without a pause, one of them with
 // running fibers' stacks, which share the table of distinct stacks or not as it comes. Every stack of a fiber that waits must have
 // exactly as many frames of the recursion as the name says, that of a running one not more.
 //
