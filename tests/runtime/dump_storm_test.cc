@@ -57,7 +57,7 @@ class DumpStormTest : public testing::RuntimeTest {
 
   static void SpawnOne(Storm& storm, uint64_t seed);
   static void Wait(Storm& storm, std::mt19937_64& random);
-  static void List(const std::atomic<bool>& end, bool running_stacks, Seen& seen);
+  static void List(bool running_stacks, Seen& seen);
   static void Check(const FiberSnapshot& fiber, Seen& seen);
 };
 
@@ -124,8 +124,9 @@ void DumpStormTest::Check(const FiberSnapshot& fiber, Seen& seen) {
   ASSERT_EQ(frames, depth) << StateName(fiber.state) << ", fiber " << fiber.id.value << ", " << fiber.stack.size() << " frames";
 }
 
-void DumpStormTest::List(const std::atomic<bool>& end, bool running_stacks, Seen& seen) {
-  while (!end.load(std::memory_order_relaxed) && !HasFatalFailure()) {
+void DumpStormTest::List(bool running_stacks, Seen& seen) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(g_seconds);
+  while (std::chrono::steady_clock::now() < end && !HasFatalFailure()) {
     ++seen.listings;
     ForEachFiber({.running_stacks = running_stacks}, [&seen](const FiberSnapshot& fiber) {
       Check(fiber, seen);
@@ -140,15 +141,11 @@ TEST_P(DumpStormTest, NoListingShowsAStackThatAFiberDidNotHave) {
   Descend(1, /*inside=*/false, [] {});  // so that the address is known before the first listing
   for (int i = 0; i < kFibers; ++i) SpawnOne(storm, random());
   Seen seen[2];
-  std::thread parked([&] { List(storm.end, /*running_stacks=*/false, seen[0]); });
-  std::thread all([&] { List(storm.end, /*running_stacks=*/true, seen[1]); });
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(g_seconds);
-  while (std::chrono::steady_clock::now() < end && !HasFatalFailure()) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  storm.end = true;
+  std::thread parked([&] { List(/*running_stacks=*/false, seen[0]); });
+  std::thread all([&] { List(/*running_stacks=*/true, seen[1]); });
   parked.join();
   all.join();
+  storm.end = true;
   storm.group.Wait();
   for (const Seen& each : seen) {
     std::printf("%llu listings, %llu stacks of waiting and %llu of running fibers (%llu of these without a root)\n",
