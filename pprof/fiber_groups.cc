@@ -1,16 +1,8 @@
 #include "pprof/fiber_groups.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace fiberscope::pprof {
-
-bool FiberGroups::Key::operator==(const Key& other) const {
-  const FiberGroup& a = group;
-  const FiberGroup& b = other.group;
-  return a.stack == b.stack && a.labels == b.labels && a.entry_pc == b.entry_pc && a.state == b.state &&
-         a.wait_reason == b.wait_reason && a.wait_ns == b.wait_ns && a.creator_pc == b.creator_pc && a.id == b.id;
-}
 
 void FiberGroups::Add(const FiberSnapshot& fiber) {
   Key key;

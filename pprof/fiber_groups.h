@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -69,12 +71,14 @@ class FiberGroups {
   // A group without its count.
   struct Key {
     FiberGroup group;
-    bool operator==(const Key& other) const;
+    auto Parts() const {
+      return std::tie(group.stack, group.labels, group.entry_pc, group.state, group.wait_reason, group.wait_ns, group.creator_pc,
+                      group.id.value);
+    }
+    bool operator==(const Key& other) const { return Parts() == other.Parts(); }
     template <typename H>
     friend H AbslHashValue(H state, const Key& key) {
-      const FiberGroup& g = key.group;
-      return H::combine(std::move(state), g.stack, g.labels, g.entry_pc, g.state, g.wait_reason, g.wait_ns, g.creator_pc,
-                        g.id.value);
+      return H::combine(std::move(state), key.Parts());
     }
   };
 

@@ -21,7 +21,7 @@ std::string_view MissingStackReason(ThreadSnapshot::Outcome outcome);
 
 // The form is that of a goroutine dump, with a header of our own:
 //
-//   thread 4711 "fiberscope-0" [running], running goroutine 17:
+//   thread 4711 "fiber-w0" [running], running goroutine 17:
 //   shop::Worker(...)
 //   	/src/shop.cc:42 +0x1d
 //

@@ -28,11 +28,8 @@ StackBounds ThreadStackBounds();
 // Reads the word at `address` of a stack whose owner may be writing to it at this moment. The value may be torn in
 // time against its neighbours; the caller proves afterwards that nothing changed (fiber_state.h) or throws it away.
 // The address must be mapped; bounds are the caller's business. Not instrumented: the bytes may be poisoned for
-// AddressSanitizer, and the race is meant. Async-signal-safe.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-__attribute__((noinline, no_sanitize("address", "thread")))
-#endif
-inline uintptr_t LoadStackWord(uintptr_t address) {
+// AddressSanitizer, and the race is meant. (Compilers do not inline it into code that is.) Async-signal-safe.
+__attribute__((no_sanitize("address", "thread"))) inline uintptr_t LoadStackWord(uintptr_t address) {
   return *reinterpret_cast<const volatile uintptr_t*>(address);
 }
 

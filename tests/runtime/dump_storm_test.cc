@@ -12,7 +12,6 @@
 #include <cstdio>
 #include <random>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -20,6 +19,7 @@
 #include "runtime/sync/channel.h"
 #include "runtime/sync/wait_group.h"
 #include "tests/testing/runtime_test.h"
+#include "tests/testing/take_flag.h"
 
 namespace fiberscope {
 namespace {
@@ -159,17 +159,12 @@ TEST_P(DumpStormTest, NoListingShowsAStackThatAFiberDidNotHave) {
 
 INSTANTIATE_TEST_SUITE_P(Processors, DumpStormTest, ::testing::Values(1, 2));
 
-bool TakeFlag(std::string_view argument, std::string_view flag, uint64_t& value) {
-  if (!argument.starts_with(flag)) return false;
-  argument.remove_prefix(flag.size());
-  return std::from_chars(argument.data(), argument.data() + argument.size(), value).ec == std::errc();
-}
-
 }  // namespace
 }  // namespace fiberscope
 
 int main(int argc, char** argv) {
   using namespace fiberscope;
+  using fiberscope::testing::TakeFlag;
   ::testing::InitGoogleTest(&argc, argv);
   for (int i = 1; i < argc; ++i) {
     if (!TakeFlag(argv[i], "--seed=", g_seed) && !TakeFlag(argv[i], "--seconds=", g_seconds)) {

@@ -8,12 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <random>
-#include <string_view>
 #include <vector>
 
 #include "runtime/suspend.h"
@@ -21,6 +19,7 @@
 #include "runtime/sync/semaphore.h"
 #include "runtime/sync/wait_group.h"
 #include "tests/testing/runtime_test.h"
+#include "tests/testing/take_flag.h"
 
 namespace fiberscope {
 namespace {
@@ -132,17 +131,12 @@ TEST_P(ManyFibersTest, AreSpawnedParkedWokenAndJoined) {
 
 INSTANTIATE_TEST_SUITE_P(Processors, ManyFibersTest, ::testing::Values(2));
 
-bool TakeFlag(std::string_view argument, std::string_view prefix, uint64_t& value) {
-  if (!argument.starts_with(prefix)) return false;
-  argument.remove_prefix(prefix.size());
-  return std::from_chars(argument.data(), argument.data() + argument.size(), value).ec == std::errc();
-}
-
 }  // namespace
 }  // namespace fiberscope
 
 int main(int argc, char** argv) {
   using namespace fiberscope;
+  using fiberscope::testing::TakeFlag;
   ::testing::InitGoogleTest(&argc, argv);
   for (int i = 1; i < argc; ++i) {
     if (!TakeFlag(argv[i], "--seed=", g_seed) && !TakeFlag(argv[i], "--fibers=", g_fibers)) {

@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -22,7 +21,6 @@
 #include <mutex>
 #include <random>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -30,6 +28,7 @@
 #include "runtime/sync/mutex.h"
 #include "runtime/sync/wait_group.h"
 #include "tests/testing/runtime_test.h"
+#include "tests/testing/take_flag.h"
 
 namespace fiberscope {
 namespace {
@@ -293,18 +292,12 @@ TEST(StressTest, NothingIsLostDoubledTornOrLeft) {
   }
 }
 
-template <typename T>
-bool TakeFlag(std::string_view argument, std::string_view prefix, T& value) {
-  if (!argument.starts_with(prefix)) return false;
-  argument.remove_prefix(prefix.size());
-  return std::from_chars(argument.data(), argument.data() + argument.size(), value).ec == std::errc();
-}
-
 }  // namespace
 }  // namespace fiberscope
 
 int main(int argc, char** argv) {
   using namespace fiberscope;
+  using fiberscope::testing::TakeFlag;
   ::testing::InitGoogleTest(&argc, argv);
   for (int i = 1; i < argc; ++i) {
     if (!TakeFlag(argv[i], "--seed=", g_seed) && !TakeFlag(argv[i], "--rounds=", g_rounds) &&
