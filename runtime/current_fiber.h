@@ -37,6 +37,9 @@ inline RunningFiber* CurrentRunningFiber() {
 __attribute__((noinline, noipa)) RunningFiber* CurrentRunningFiber();
 #endif
 
+// The calling thread becomes a worker, or (null) is none any more.
+void SetCurrentRunningFiber(RunningFiber* running);
+
 // The fiber that is running; null on a plain thread and on a worker's own stack.
 inline ControlBlock* CurrentFiber() {
   const RunningFiber* const running = CurrentRunningFiber();

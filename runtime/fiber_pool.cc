@@ -78,19 +78,21 @@ void FiberPool::GiveLot(StackClass stack_class, ControlBlock* first, ControlBloc
 absl::Status FiberPool::AddSlab(StackClass stack_class, SharedList& list) {
   StackSlab& stacks = StackSlab::ForClass(stack_class);
   const uint32_t count = static_cast<uint32_t>(stacks.slots_per_batch());
+  const size_t bytes = count * (sizeof(ControlBlock) + sizeof(ListingMark));
   void* const memory =
-      mmap(nullptr, count * sizeof(ControlBlock), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     return absl::ResourceExhaustedError(absl::StrFormat("no memory for %d more fibers: mmap of %d bytes: errno %d",
-                                                        count, count * sizeof(ControlBlock), errno));
+                                                        count, bytes, errno));
   }
   absl::StatusOr<uint32_t> first_slot = stacks.AddBatch();
   if (!first_slot.ok() || *first_slot / count >= kMaxSlabs) {
-    munmap(memory, count * sizeof(ControlBlock));  // no reader has seen it
+    munmap(memory, bytes);  // no reader has seen it
     if (!first_slot.ok()) return first_slot.status();
     return absl::ResourceExhaustedError(absl::StrFormat("more than %d fibers of one stack size", kMaxSlabs * count));
   }
   auto* const blocks = static_cast<ControlBlock*>(memory);
+  new (MarksOf({blocks, count})) ListingMark[count]{};
   bool all_guarded = true;
   for (uint32_t i = 0; i < count; ++i) {
     auto* block = new (&blocks[i]) ControlBlock;
@@ -135,6 +137,12 @@ void FiberPool::ForEachSlab(absl::FunctionRef<bool(std::span<ControlBlock>)> vis
 
 void FiberPool::ForEachBlock(absl::FunctionRef<bool(ControlBlock&)> visit) const {
   ForEachSlab([visit](std::span<ControlBlock> slab) { return std::ranges::all_of(slab, visit); });
+}
+
+ListingMark& FiberPool::MarkOf(const ControlBlock& block) {
+  const size_t count = StackSlab::ForClass(block.stack_class).slots_per_batch();
+  const size_t index = block.stack_slot % count;
+  return MarksOf({const_cast<ControlBlock*>(&block) - index, count})[index];
 }
 
 ControlBlock* FiberPool::BlockOfStack(uintptr_t address) const {

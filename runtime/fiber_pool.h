@@ -22,6 +22,10 @@
 
 namespace fiberscope::internal {
 
+// Which listing has taken the block's fiber last (instant.h). Apart from the blocks, so that a listing does not write to each of
+// them.
+using ListingMark = std::atomic<uint32_t>;
+
 // A processor's share of the pool. Worker-confined, but for the counters, which anyone may read.
 class PoolShard {
  public:
@@ -80,6 +84,10 @@ class FiberPool {
   void ForEachBlock(absl::FunctionRef<bool(ControlBlock&)> visit) const;
   // The same, a slab at a time.
   void ForEachSlab(absl::FunctionRef<bool(std::span<ControlBlock>)> visit) const;
+
+  // Of the blocks of a slab, in the same order; of one block. Async-signal-safe.
+  static ListingMark* MarksOf(std::span<ControlBlock> slab) { return reinterpret_cast<ListingMark*>(slab.data() + slab.size()); }
+  static ListingMark& MarkOf(const ControlBlock& block);
 
   // The block whose stack, guard page included, contains `address`; null when there is none. Async-signal-safe.
   ControlBlock* BlockOfStack(uintptr_t address) const;

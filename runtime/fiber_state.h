@@ -75,6 +75,10 @@ constexpr const char* StateName(FiberState state) {
 struct StateWord {
   uint64_t bits = 0;
 
+  static constexpr StateWord Of(FiberState state, uint64_t sequence) {
+    return {static_cast<uint64_t>(state) << 56 | sequence};
+  }
+
   FiberState state() const { return static_cast<FiberState>(bits >> 56); }
   uint64_t sequence() const { return bits & ((uint64_t{1} << 56) - 1); }
   bool running() const { return (bits & 1) != 0; }
@@ -129,7 +133,7 @@ class AtomicStateWord {
   StateWord Peek() const { return {bits_.load(std::memory_order_relaxed)}; }
 
   void Store(FiberState state, uint64_t sequence) {
-    bits_.store(static_cast<uint64_t>(state) << 56 | sequence, std::memory_order_release);
+    bits_.store(StateWord::Of(state, sequence).bits, std::memory_order_release);
   }
 
   void Move([[maybe_unused]] FiberState from, FiberState to, uint64_t steps) {

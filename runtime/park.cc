@@ -10,6 +10,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/fence.h"
 #include "runtime/base/futex.h"
+#include "runtime/instant.h"
 #include "runtime/thread_waiter.h"
 #include "runtime/scheduler_core.h"
 #include "runtime/worker.h"
@@ -110,6 +111,7 @@ bool ParkAndUnlock(const ParkInfo& info, FutexLock& lock) {
 
 void Unpark(ControlBlock& fiber) {
   SchedulerCore& core = *fiber.scheduler;
+  BeforeWake(fiber);
   fiber.state.MakeRunnable();
   core.Enqueue(fiber);
 }

@@ -16,6 +16,7 @@ using internal::RunningFiber;
 struct FiberThread {
   int thread_id;
   const RunningFiber* running;
+  StackBounds own_stack;
 };
 
 // Never destroyed: threads may end after static objects do.
@@ -30,9 +31,9 @@ FiberThreads& AllThreads() {
 }
 
 // The control block may be another fiber's by now, or nobody's: then the capture says so.
-bool Runs(const FiberThread& thread) {
-  const ControlBlock* const fiber = thread.running->fiber.load(std::memory_order_acquire);
-  return fiber != nullptr && fiber->state.Load().running();
+ControlBlock* RunsNow(const FiberThread& thread) {
+  ControlBlock* const fiber = thread.running->fiber.load(std::memory_order_acquire);
+  return fiber != nullptr && fiber->state.Load().running() ? fiber : nullptr;
 }
 
 std::vector<RunningThread> ThreadsThatRunFibers() {
@@ -40,7 +41,8 @@ std::vector<RunningThread> ThreadsThatRunFibers() {
   FiberThreads& all = AllThreads();
   const std::lock_guard lock(all.mutex);
   for (const FiberThread& thread : all.threads) {
-    if (Runs(thread)) result.push_back({.thread_id = thread.thread_id, .own_stack = {}});
+    ControlBlock* const runs = RunsNow(thread);
+    if (runs != nullptr) result.push_back({.thread_id = thread.thread_id, .own_stack = thread.own_stack, .runs = runs});
   }
   return result;
 }
@@ -59,10 +61,10 @@ std::vector<RunningStack> CaptureRunningFibers(const CaptureOptions& options) {
 
 namespace internal {
 
-void AddFiberThread(const RunningFiber& running) {
+void AddFiberThread(const RunningFiber& running, StackBounds own_stack) {
   FiberThreads& all = AllThreads();
   const std::lock_guard lock(all.mutex);
-  all.threads.push_back({static_cast<int>(syscall(SYS_gettid)), &running});
+  all.threads.push_back({static_cast<int>(syscall(SYS_gettid)), &running, own_stack});
 }
 
 void RemoveFiberThread(const RunningFiber& running) {

@@ -23,7 +23,7 @@ namespace internal {
 
 // The calling thread runs fibers from now on, and says in `running` which. Never blocks for longer than it takes to
 // copy a list.
-void AddFiberThread(const RunningFiber& running);
+void AddFiberThread(const RunningFiber& running, StackBounds own_stack);
 // `running` is not looked at any more once this has returned.
 void RemoveFiberThread(const RunningFiber& running);
 

@@ -1,5 +1,6 @@
 #include "runtime/running_stack.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <utility>
@@ -7,6 +8,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/control_block.h"
 #include "runtime/fiber_pool.h"
+#include "runtime/instant.h"
 #include "runtime/restartable_call.h"
 #include "runtime/thread_status.h"
 
@@ -38,10 +40,19 @@ UnwindResult WalkInCopy(const UnwindTable& table, const SystemCall& call, CopyBu
   return result;
 }
 
+// A thread that was walked from outside, and what proves that it still sleeps.
+struct Sleeper {
+  const RunningThread* thread = nullptr;
+  uint64_t sleeps = 0;
+  SystemCall call;
+  ControlBlock* stands_on = nullptr;
+  const RunningStack* stack = nullptr;
+};
+
 // From outside. Nothing: the thread runs, or did in between. Exact, because the thread has slept from the first look at its
 // system call to the last one; the order of the four looks is what proves it (thread_status.h).
 std::optional<RunningStack> WalkSleeping(const UnwindTable& table, const RunningThread& thread, SystemCall& call,
-                                         CopyBuffer& buffer) {
+                                         CopyBuffer& buffer, Sleeper& sleeper) {
   const auto sleeps = internal::SleepCount(thread.thread_id);
   const auto before = internal::SleepingSystemCall(thread.thread_id);
   if (!sleeps || !before) return std::nullopt;
@@ -49,7 +60,8 @@ std::optional<RunningStack> WalkSleeping(const UnwindTable& table, const Running
   RunningStack stack;
   StackBounds bounds;
   bool is_copied = false;
-  if (const ControlBlock* const fiber = internal::FiberPool::Instance().BlockOfStack(call.sp)) {
+  ControlBlock* const fiber = internal::FiberPool::Instance().BlockOfStack(call.sp);
+  if (fiber != nullptr) {
     bounds = fiber->stack();
     stack.fiber = fiber->fiber_id();
     stack.word = fiber->state.Load();
@@ -66,15 +78,17 @@ std::optional<RunningStack> WalkSleeping(const UnwindTable& table, const Running
   stack.outcome = RunningStack::Outcome::kCaptured;
   if (internal::SleepingSystemCall(thread.thread_id) != call) return std::nullopt;
   if (internal::SleepCount(thread.thread_id) != sleeps) return std::nullopt;
+  sleeper = {.thread = &thread, .sleeps = *sleeps, .call = call, .stands_on = fiber};
   return stack;
 }
 
 // What can be had without a signal; false: send one.
-bool CaptureWithoutSignal(const UnwindTable& table, const RunningThread& thread, CopyBuffer& buffer, RunningStack& stack) {
+bool CaptureWithoutSignal(const UnwindTable& table, const RunningThread& thread, CopyBuffer& buffer, RunningStack& stack,
+                          Sleeper& sleeper) {
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     if (!internal::SleepingSystemCall(thread.thread_id)) return false;
     SystemCall call;
-    auto walked = WalkSleeping(table, thread, call, buffer);
+    auto walked = WalkSleeping(table, thread, call, buffer, sleeper);
     if (!walked) continue;
     stack = std::move(*walked);
     return stack.end != UnwindEnd::kUnknownRegister || !internal::OutlivesSignal(call) ||
@@ -84,6 +98,26 @@ bool CaptureWithoutSignal(const UnwindTable& table, const RunningThread& thread,
   return true;
 }
 
+bool SleepsStill(const Sleeper& sleeper) {
+  return sleeper.thread != nullptr && internal::SleepingSystemCall(sleeper.thread->thread_id) == sleeper.call &&
+         internal::SleepCount(sleeper.thread->thread_id) == sleeper.sleeps;
+}
+
+// While all other threads are held. The instant is between the walks and the first look here: who has slept until that was
+// asleep at it.
+bool RecordSleepers(internal::Instant& instant, std::span<const Sleeper> sleepers) {
+  for (const Sleeper& sleeper : sleepers) {
+    if (sleeper.thread == nullptr) return false;
+    const StackBounds& own = sleeper.thread->own_stack;
+    internal::RecordHeld(instant.word(), {.stands_on = sleeper.stands_on,
+                                          .on_own_stack = sleeper.call.sp >= own.low && sleeper.call.sp < own.high,
+                                          .runs = sleeper.thread->runs,
+                                          .pcs = sleeper.stack->pcs,
+                                          .truncated = sleeper.stack->end != UnwindEnd::kRoot});
+  }
+  return std::ranges::all_of(sleepers, SleepsStill);
+}
+
 }  // namespace
 
 std::vector<RunningStack> CaptureRunningStacks(std::span<const RunningThread> threads, const CaptureOptions& options) {
@@ -91,6 +125,7 @@ std::vector<RunningStack> CaptureRunningStacks(std::span<const RunningThread> th
   std::vector<RunningStack> stacks(threads.size());
   std::vector<RunningThread> running;
   std::vector<size_t> running_index;
+  std::vector<Sleeper> sleepers;
   CopyBuffer buffer;
   // The number of the signal must be known, to see who blocks it. Without a free one the request below fails as well.
   if (internal::StackSignalNumber() == 0) (void)internal::AskForStacks({}, std::chrono::nanoseconds(0), {});
@@ -100,19 +135,30 @@ std::vector<RunningStack> CaptureRunningStacks(std::span<const RunningThread> th
       stacks[i].outcome = RunningStack::Outcome::kNoTime;
       continue;
     }
-    if (CaptureWithoutSignal(table, threads[i], buffer, stacks[i])) continue;
+    Sleeper sleeper;
+    if (CaptureWithoutSignal(table, threads[i], buffer, stacks[i], sleeper)) {
+      sleeper.stack = &stacks[i];
+      sleepers.push_back(sleeper);
+      continue;
+    }
     running.push_back(threads[i]);
     running_index.push_back(i);
   }
   std::vector<RunningStack> answers(running.size());
-  const absl::Status status = internal::AskForStacks(running, options.timeout, answers);
+  const auto declare = [&options, &sleepers](bool all_wait) {
+    options.instant->Declare(all_wait && RecordSleepers(*options.instant, sleepers));
+  };
+  const internal::InstantRequest instant{.instant = options.instant, .declare = declare};
+  const absl::Status status =
+      internal::AskForStacks(running, options.timeout, answers, options.instant != nullptr ? &instant : nullptr);
   for (size_t i = 0; i < running.size(); ++i) {
     RunningStack& stack = stacks[running_index[i]];
     if (!status.ok()) answers[i].outcome = RunningStack::Outcome::kNoSignal;
     // A thread that ran with the signal blocked may have gone to sleep in the meantime.
     RunningStack late;
+    Sleeper sleeper;
     if (answers[i].outcome == RunningStack::Outcome::kNoAnswer && stack.pcs.empty() &&
-        CaptureWithoutSignal(table, running[i], buffer, late) && late.outcome == RunningStack::Outcome::kCaptured) {
+        CaptureWithoutSignal(table, running[i], buffer, late, sleeper) && late.outcome == RunningStack::Outcome::kCaptured) {
       answers[i] = std::move(late);
     }
     // Half a stack, if it was walked from outside, is better than none.

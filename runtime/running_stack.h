@@ -39,6 +39,8 @@ struct CaptureOptions {
   std::chrono::nanoseconds timeout = std::chrono::milliseconds(10);  // for the answers, once all have been asked
   // For what is walked from outside, before. A thread whose turn has not come by then is a hole.
   std::chrono::nanoseconds walk_timeout = std::chrono::nanoseconds::max();
+  // Raised: all threads record what they run there, and it is declared (instant.h).
+  internal::Instant* instant = nullptr;
 };
 
 // One per thread, in the same order.

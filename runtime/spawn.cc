@@ -6,6 +6,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/fence.h"
 #include "runtime/context.h"
+#include "runtime/instant.h"
 #include "runtime/park.h"
 #include "runtime/scheduler_core.h"
 #include "runtime/select_nodes.h"
@@ -117,6 +118,7 @@ Fiber StartFiber(SchedulerCore& core, const SpawnSlot& slot, void (*run)(void*, 
                                : parent != nullptr        ? ContextOf(*parent)
                                                           : nullptr;
   if (context != nullptr) BindNewFiber(block, context);
+  BeforeBirth(block);
   const FiberId id{NextId()};
   block.id.store(id.value, std::memory_order_release);
   block.state.Create();

@@ -14,7 +14,9 @@
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/futex.h"
+#include "runtime/current_fiber.h"
 #include "runtime/fiber_pool.h"
+#include "runtime/instant.h"
 #include "runtime/stack/stack_memory.h"
 #include "runtime/stack_slot.h"
 #include "runtime/thread_status.h"
@@ -38,6 +40,7 @@ struct Place {
   // The request: written before Ask.
   RunningThread thread;
   StackCopy* copy;  // made at the first request that needs it, never freed: a handler may be at work in it
+  InstantWord instant;  // none: do not wait
   // The answer: written between Begin and Finish.
   uint64_t fiber_id;
   StateWord word;
@@ -54,22 +57,38 @@ constinit std::atomic<uint32_t> g_answers{0};
 // What a signal carries: the place and the number of the request.
 uintptr_t Ticket(size_t place, uint64_t number) { return number * kSlots + place; }
 
+bool IsIn(StackBounds stack, uintptr_t address) { return address >= stack.low && address < stack.high; }
+
 // Async-signal-safe.
 void Answer(Place& place, const Registers& interrupted) {
   place.fiber_id = 0;
   place.word = {};
-  const ControlBlock* const fiber = FiberPool::Instance().BlockOfStack(interrupted.sp);
+  ControlBlock* const fiber = FiberPool::Instance().BlockOfStack(interrupted.sp);
+  const bool on_own_stack = fiber == nullptr && IsIn(place.thread.own_stack, interrupted.sp);
   StackMemory stack;
   if (fiber != nullptr) {
     stack = fiber->stack();
     place.fiber_id = fiber->id.load(std::memory_order_relaxed);
     place.word = fiber->state.Load();
-  } else if (interrupted.sp >= place.thread.own_stack.low && interrupted.sp < place.thread.own_stack.high) {
+  } else if (on_own_stack) {
     stack = place.thread.own_stack;
   } else if (place.thread.copy_stack) {
     stack = CopyStack(interrupted.sp, place.copy->bytes);
   }
   place.walk = Unwind(*UnwindTable::Current(), interrupted, stack, place.pcs);
+  if (place.instant.phase() == InstantWord::Phase::kNone) return;
+  // ThreadSanitizer puts handlers off and calls them where the thread stands by then: the registers are of an earlier moment.
+  const auto here = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  if (FiberPool::Instance().BlockOfStack(here) != nullptr || IsIn(place.thread.own_stack, here)) {
+    MissFiber(place.instant);
+    return;
+  }
+  const RunningFiber* const running = CurrentRunningFiber();
+  RecordHeld(place.instant, {.stands_on = fiber,
+                             .on_own_stack = on_own_stack,
+                             .runs = running == nullptr ? nullptr : running->fiber.load(std::memory_order_relaxed),
+                             .pcs = std::span(place.pcs).first(place.walk.depth),
+                             .truncated = place.walk.end != UnwindEnd::kRoot});
 }
 
 void OnSignal(int, siginfo_t* info, void* context) {
@@ -79,10 +98,12 @@ void OnSignal(int, siginfo_t* info, void* context) {
   const auto ticket = reinterpret_cast<uintptr_t>(info->si_value.sival_ptr);
   Place& place = g_places[ticket % kSlots];
   if (place.slot.Begin(ticket / kSlots)) {
+    const InstantWord instant = place.instant;
     Answer(place, InterruptedRegisters(context));
     place.slot.Finish(ticket / kSlots);
     g_answers.fetch_add(1, std::memory_order_release);
     FutexWake(g_answers, 1);
+    if (instant.gathering()) HoldThread(instant);
   }
   errno = saved_errno;
 }
@@ -157,7 +178,7 @@ class Request {
 
   // Asks as many threads as there are places for, at least one; sets at once the outcome of those that cannot be asked. Returns
   // how many were dealt with.
-  size_t Ask(std::span<const RunningThread> threads, std::span<RunningStack> stacks) {
+  size_t Ask(std::span<const RunningThread> threads, InstantWord instant, std::span<RunningStack> stacks) {
     size_t done = 0;
     asked_count_ = 0;
     for (; done < threads.size(); ++done) {
@@ -168,6 +189,7 @@ class Request {
         continue;
       }
       place->thread = threads[done];
+      place->instant = instant;
       if (place->thread.copy_stack && place->copy == nullptr) place->copy = new StackCopy;
       const int error = place->slot.AskAgain()
                             ? 0
@@ -182,15 +204,18 @@ class Request {
     return done;
   }
 
-  void Await(int64_t deadline_ns) {
+  // True: all have answered.
+  bool Await(int64_t deadline_ns) {
     for (;;) {
       const uint32_t seen = g_answers.load(std::memory_order_acquire);
-      if (std::ranges::all_of(asked(), [](const Asked& a) { return a.place->slot.IsAnswered(); })) return;
+      if (std::ranges::all_of(asked(), [](const Asked& a) { return a.place->slot.IsAnswered(); })) return true;
       const int64_t left_ns = deadline_ns - MonotonicNowNs();
-      if (left_ns <= 0) return;
+      if (left_ns <= 0) return false;
       FutexWaitFor(g_answers, seen, std::chrono::nanoseconds(left_ns));
     }
   }
+
+  size_t asked_count() const { return asked_count_; }
 
   void Collect() {
     for (const Asked& a : asked()) {
@@ -232,18 +257,28 @@ class Request {
 }  // namespace
 
 absl::Status AskForStacks(std::span<const RunningThread> threads, std::chrono::nanoseconds timeout,
-                          std::span<RunningStack> stacks) {
+                          std::span<RunningStack> stacks, const InstantRequest* instant) {
   FIBERSCOPE_CHECK(threads.size() == stacks.size(), "%d threads, %d results", threads.size(), stacks.size());
   FIBERSCOPE_CHECK(UnwindTable::Current() != nullptr, "no unwind table");
   const std::lock_guard lock(g_mutex);
-  if (absl::Status status = ChooseSignal(); !status.ok()) return status;
+  if (absl::Status status = ChooseSignal(); !status.ok()) {
+    if (instant != nullptr) instant->declare(threads.empty());
+    return status;
+  }
   const int64_t deadline_ns = MonotonicNowNs() + timeout.count();
+  const InstantWord word = instant == nullptr ? InstantWord() : instant->instant->word();
   Request request;
-  for (size_t done = 0; done < threads.size();) {
+  for (size_t done = 0; done < threads.size() || instant != nullptr;) {
     // One silent thread among the first must not take the time of all: each turn has its share of what is left.
     const size_t turns = (threads.size() - done + kSlots - 1) / kSlots;
     const int64_t now_ns = MonotonicNowNs();
-    done += request.Ask(threads.subspan(done), stacks.subspan(done));
+    done += request.Ask(threads.subspan(done), word, stacks.subspan(done));
+    if (instant != nullptr) {
+      const bool all_are_asked = request.asked_count() == threads.size();
+      instant->declare(request.Await(instant->instant->deadline_ns()) && all_are_asked);
+      instant = nullptr;
+      if (threads.empty()) break;
+    }
     request.Await(now_ns + (deadline_ns - now_ns) / static_cast<int64_t>(turns));
     request.Collect();
   }

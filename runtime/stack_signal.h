@@ -18,6 +18,8 @@
 // lock, allocates nothing and keeps errno, so it may come at any instruction: in a switch, in malloc, in a throw. What it must not
 // meet is a system call that does not outlive signals: that is running_stack.h's business, which is what to use.
 //
+// With an instant the thread, having answered, waits in the handler for up to 1 ms (instant.h).
+//
 // Thread-safe; requests take turns. Blocks the thread until all have answered or the time is up.
 // Cost: 15 us for one thread that runs; one that waits for a CPU answers when it gets it.
 #ifndef FIBERSCOPE_RUNTIME_STACK_SIGNAL_H_
@@ -28,6 +30,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "runtime/fiber_id.h"
 #include "runtime/fiber_state.h"
@@ -36,12 +39,18 @@
 
 namespace fiberscope {
 
+namespace internal {
+struct ControlBlock;
+}
+
 struct RunningThread {
   int thread_id = 0;  // of the kernel; one of this process
   // ThreadStackBounds() on that thread; must stay readable during the request. Empty: only what runs on fibers' stacks is walked.
   StackBounds own_stack;
   // `own_stack` is not known: copy.
   bool copy_stack = false;
+  // The fiber that it said it runs, when it was looked at.
+  internal::ControlBlock* runs = nullptr;
 };
 
 struct RunningStack {
@@ -67,10 +76,20 @@ struct RunningStack {
 
 namespace internal {
 
+class Instant;
+
+// The threads record what they run and wait in the handler until the instant is declared (instant.h).
+struct InstantRequest {
+  Instant* instant = nullptr;
+  // Called once, whatever happens: when all threads wait, or it has become too late for that. Declares the instant. It may not
+  // allocate or take a lock.
+  absl::FunctionRef<void(bool all_wait)> declare;
+};
+
 // One result per thread, in the same order. kResourceExhausted: the application uses all real-time signals; nothing was sent.
 // UnwindTable::Refresh() must have been called.
 absl::Status AskForStacks(std::span<const RunningThread> threads, std::chrono::nanoseconds timeout,
-                          std::span<RunningStack> stacks);
+                          std::span<RunningStack> stacks, const InstantRequest* instant = nullptr);
 
 // The signal in use; 0 before the first request.
 int StackSignalNumber();

@@ -12,6 +12,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/tick_clock.h"
 #include "runtime/fatal_report.h"
+#include "runtime/instant.h"
 #include "runtime/running_fibers.h"
 #include "runtime/scheduler_core.h"
 #include "runtime/stack/stack_bounds.h"
@@ -43,28 +44,20 @@ __attribute__((noinline, noipa)) int* ThreadErrno() { return &errno; }
 
 }  // namespace
 
-// Named for the assembly in current_fiber.h.
-extern thread_local RunningFiber* t_running asm("fiberscope_running_fiber");
-__attribute__((tls_model("initial-exec"))) constinit thread_local RunningFiber* t_running = nullptr;
-
-#if !defined(__x86_64__)
-RunningFiber* CurrentRunningFiber() { return t_running; }
-#endif
-
 void Worker::Attach() {
-  t_running = this;
+  SetCurrentRunningFiber(this);
   thread_id_.store(static_cast<int>(syscall(SYS_gettid)), std::memory_order_relaxed);
   own_stack_ = ThreadStackBounds();
   exceptions_ = ThreadExceptionState();
   errno_ = ThreadErrno();
   AdoptThreadStack(own_context_);
   PrepareThreadForFatalReports();
-  AddFiberThread(*this);
+  AddFiberThread(*this, own_stack_);
 }
 
 void Worker::Detach() {
   RemoveFiberThread(*this);
-  t_running = nullptr;
+  SetCurrentRunningFiber(nullptr);
 }
 
 void Worker::Adopt(Processor& processor) {
@@ -181,6 +174,7 @@ void Worker::FinishDeparture() {
 inline void Worker::Load(ControlBlock& next) {
   next.state.Resume();
   fiber.store(&next, std::memory_order_release);  // the monitor follows the pointer: current_for_others()
+  BeforeRun(next, FiberState::kRunnable);
   exceptions_->caught_exceptions = next.caught_exceptions;
   exceptions_->uncaught_exceptions = next.uncaught_exceptions;
   const bool measure = slice_clock_.Next();
@@ -297,6 +291,7 @@ void Worker::LeaveBlocking(Worker& worker) {
     worker.Adopt(static_cast<Processor&>(*idle));
   }
   self.state.LeaveBlocking();
+  BeforeRun(self, FiberState::kBlocking);
   if (worker.processor_ == nullptr) {
     SwitchAway(worker, {&self, Departure::Kind::kYield, nullptr, nullptr});
   } else if (worker.slice_clock_.Next()) {
@@ -506,6 +501,7 @@ bool Worker::RunTimers(int64_t now_ns, int64_t grace_ns) {
         ControlBlock& fiber = *std::exchange(at, at->next);
         // It runs soon, and its stack has been cold for as long as it slept.
         for (int line = 0; line < 4; ++line) __builtin_prefetch(static_cast<char*>(fiber.context.saved_sp) + 64 * line);
+        BeforeWake(fiber);
         fiber.state.MakeRunnable();
         StampRunnable(fiber);
         processor_->PushBack(fiber);

@@ -1,6 +1,6 @@
 // Goal: no listing ever shows a stack that its fiber did not have. Method: fibers of a depth that their names tell wait only at
-// that depth, and are switched, born and ended as fast as possible, while two threads list them without a pause, one of them with
-// running fibers' stacks, which share the table of distinct stacks or not as it comes. Every stack of a fiber that waits must have
+// that depth, and are switched, born and ended as fast as possible, while three threads list them without a pause, one of them with
+// running fibers' stacks, one as of one instant, which share the table of distinct stacks or not as it comes. Every stack of a fiber that waits must have
 // exactly as many frames of the recursion as the name says, that of a running one not more.
 //
 // For five minutes: bazel test --test_tag_filters= --test_output=all //tests/runtime:dump_storm_soak_test
@@ -57,7 +57,7 @@ class DumpStormTest : public testing::RuntimeTest {
 
   static void SpawnOne(Storm& storm, uint64_t seed);
   static void Wait(Storm& storm, std::mt19937_64& random);
-  static void List(bool running_stacks, Seen& seen);
+  static void List(const RegistryOptions& options, Seen& seen);
   static void Check(const FiberSnapshot& fiber, Seen& seen);
 };
 
@@ -124,11 +124,11 @@ void DumpStormTest::Check(const FiberSnapshot& fiber, Seen& seen) {
   ASSERT_EQ(frames, depth) << StateName(fiber.state) << ", fiber " << fiber.id.value << ", " << fiber.stack.size() << " frames";
 }
 
-void DumpStormTest::List(bool running_stacks, Seen& seen) {
+void DumpStormTest::List(const RegistryOptions& options, Seen& seen) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(g_seconds);
   while (std::chrono::steady_clock::now() < end && !HasFatalFailure()) {
     ++seen.listings;
-    ForEachFiber({.running_stacks = running_stacks}, [&seen](const FiberSnapshot& fiber) {
+    ForEachFiber(options, [&seen](const FiberSnapshot& fiber) {
       Check(fiber, seen);
       return !HasFatalFailure();
     });
@@ -140,11 +140,13 @@ TEST_P(DumpStormTest, NoListingShowsAStackThatAFiberDidNotHave) {
   std::mt19937_64 random(g_seed);
   Descend(1, /*inside=*/false, [] {});  // so that the address is known before the first listing
   for (int i = 0; i < kFibers; ++i) SpawnOne(storm, random());
-  Seen seen[2];
-  std::thread parked([&] { List(/*running_stacks=*/false, seen[0]); });
-  std::thread all([&] { List(/*running_stacks=*/true, seen[1]); });
+  Seen seen[3];
+  std::thread parked([&] { List({}, seen[0]); });
+  std::thread all([&] { List({.running_stacks = true}, seen[1]); });
+  std::thread at_one_instant([&] { List({.one_instant = true}, seen[2]); });
   parked.join();
   all.join();
+  at_one_instant.join();
   storm.end = true;
   storm.group.Wait();
   for (const Seen& each : seen) {
