@@ -28,10 +28,16 @@ std::vector<SampleLabel> SampleLabels(std::span<const Label> labels) {
   return result;
 }
 
-// Empty when there is nothing to say.
-std::string LeftOutText(const FiberGroups& groups) {
-  if (groups.left_out() == 0) return "";
-  return absl::StrFormat("too many distinct stacks: %d goroutines are counted at their entry functions", groups.left_out());
+
+// What is not as one would expect.
+std::vector<std::string> Reservations(const FiberListing& listing, const FiberGroups& groups) {
+  std::vector<std::string> texts;
+  if (!listing.is_one_instant) texts.push_back("not one instant: " + std::string(listing.why_not));
+  if (groups.left_out() != 0) {
+    texts.push_back(absl::StrFormat("too many distinct stacks: %d goroutines are counted at their entry functions",
+                                    groups.left_out()));
+  }
+  return texts;
 }
 
 }  // namespace
@@ -59,8 +65,8 @@ absl::StatusOr<Profile> GoroutineSource::Collect(const FiberFilter& filter, cons
   builder.SetPeriod(kName, kUnit, 1);
   builder.SetTime(inputs_.now());
   FiberGroups groups(tags);
-  Group(filter, groups);
-  if (const std::string text = LeftOutText(groups); !text.empty()) builder.AddComment(text);
+  const FiberListing listing = Group(filter, groups);
+  for (const std::string& text : Reservations(listing, groups)) builder.AddComment(text);
   if (!tags.empty()) {
     AddTaggedSamples(groups, builder);
     return std::move(builder).Build();
@@ -78,17 +84,18 @@ absl::Status GoroutineSource::WriteText(const FiberFilter& filter, int debug, By
   symbolizer_.WaitForLines(kWaitForLines);
   if (debug >= 2) return WriteDump(filter, sink);
   FiberGroups groups;
-  Group(filter, groups);
+  const FiberListing listing = Group(filter, groups);
   absl::Status status = WriteCountProfile(kName, StacksAsShown(groups), symbolizer_, sink);
-  const std::string left_out = LeftOutText(groups);
-  if (!status.ok() || left_out.empty()) return status;
-  return sink.Write(absl::StrCat("# ", left_out, "\n"));
+  for (const std::string& text : Reservations(listing, groups)) {
+    if (status.ok()) status = sink.Write(absl::StrCat("# ", text, "\n"));
+  }
+  return status;
 }
 
 FiberPage GoroutineSource::CollectPage(const FiberFilter& filter, const FiberPageOptions& options) {
   symbolizer_.WaitForLines(kWaitForLines);
   FiberPage page(options);
-  ForEach(filter, [&page](const FiberSnapshot& fiber) {
+  ForEach(filter, Moments::kOneEach, [&page](const FiberSnapshot& fiber) {
     page.Offer(fiber);
     return true;
   });
@@ -105,21 +112,21 @@ absl::Status GoroutineSource::WritePage(const FiberPage& page, ByteSink& sink) {
   return status;
 }
 
-void GoroutineSource::ForEach(const FiberFilter& filter, absl::FunctionRef<bool(const FiberSnapshot&)> visit) const {
-  RegistryOptions options{.stacks = true, .running_stacks = true};
+FiberListing GoroutineSource::ForEach(const FiberFilter& filter, Moments moments,
+                                      absl::FunctionRef<bool(const FiberSnapshot&)> visit) const {
+  RegistryOptions options{.stacks = true, .running_stacks = true, .one_instant = moments == Moments::kOne};
   if (!filter.empty()) options.wanted = [&filter](const FiberSnapshot& fiber) { return filter.MatchesRecord(fiber); };
   if (!filter.function) {
-    inputs_.for_each_fiber(options, visit);
-    return;
+    return inputs_.for_each_fiber(options, visit);
   }
   StackMatcher functions(*filter.function, symbolizer_);
-  inputs_.for_each_fiber(options, [&](const FiberSnapshot& fiber) {
+  return inputs_.for_each_fiber(options, [&](const FiberSnapshot& fiber) {
     return !functions.Matches(fiber.stack, fiber.entry_pc) || visit(fiber);
   });
 }
 
-void GoroutineSource::Group(const FiberFilter& filter, FiberGroups& groups) const {
-  ForEach(filter, [&groups](const FiberSnapshot& fiber) {
+FiberListing GoroutineSource::Group(const FiberFilter& filter, FiberGroups& groups) const {
+  return ForEach(filter, Moments::kOne, [&groups](const FiberSnapshot& fiber) {
     groups.Add(fiber);
     return true;
   });
@@ -161,7 +168,7 @@ void GoroutineSource::AddTaggedSamples(const FiberGroups& groups, ProfileBuilder
 absl::Status GoroutineSource::WriteDump(const FiberFilter& filter, ByteSink& sink) const {
   GoroutineTextEncoder encoder(symbolizer_, sink);
   absl::Status status;
-  ForEach(filter, [&encoder, &status](const FiberSnapshot& fiber) {
+  ForEach(filter, Moments::kOneEach, [&encoder, &status](const FiberSnapshot& fiber) {
     status = encoder.Write(fiber);
     return status.ok();
   });

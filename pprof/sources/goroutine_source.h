@@ -24,7 +24,7 @@
 namespace fiberscope::pprof {
 
 // Calls back for every live fiber until told to stop: ForEachFiber() of runtime/registry.h.
-using FiberEnumerator = std::function<void(const RegistryOptions&, absl::FunctionRef<bool(const FiberSnapshot&)>)>;
+using FiberEnumerator = std::function<FiberListing(const RegistryOptions&, absl::FunctionRef<bool(const FiberSnapshot&)>)>;
 
 // Where a GoroutineSource gets what it shows. All are called from several threads at once.
 struct GoroutineInputs {
@@ -38,9 +38,11 @@ struct GoroutineInputs {
 // Go since 1.23. A fiber of which there is no stack, because it has not run yet, or runs and its thread did not answer,
 // counts at its entry function. Memory grows with the distinct stacks.
 //
-// Running fibers have stacks as runtime/registry.h says: their threads are interrupted once, as the listing begins.
+// All as of one instant, those that run too; where that was not to be had, a comment of the profile (debug=0) or a last line "# not
+// one instant: ..." (debug=1) says why.
 //
-// debug=2: every fiber in the order of the listing, one at a time, never cut. A page: collected in one listing, then written.
+// debug=2: every fiber in the order of the listing, one at a time, each of its own moment, never cut. A page: collected in one
+// listing, then written. Running fibers have stacks as of the beginning.
 //
 // A filter is applied while fibers are being listed, so that those it leaves out are neither grouped nor copied nor written, and
 // their stacks are walked only to look for a function. All forms choose the same fibers, also by function, for which the whole
@@ -65,8 +67,9 @@ class GoroutineSource : public FiberProfileSource {
   absl::Status WritePage(const FiberPage& page, ByteSink& sink) override;
 
  private:
-  void ForEach(const FiberFilter& filter, absl::FunctionRef<bool(const FiberSnapshot&)> visit) const;
-  void Group(const FiberFilter& filter, FiberGroups& groups) const;
+  enum class Moments { kOne, kOneEach };
+  FiberListing ForEach(const FiberFilter& filter, Moments moments, absl::FunctionRef<bool(const FiberSnapshot&)> visit) const;
+  FiberListing Group(const FiberFilter& filter, FiberGroups& groups) const;
   std::vector<StackGroup> StacksAsShown(const FiberGroups& groups) const;
   void AddTaggedSamples(const FiberGroups& groups, ProfileBuilder& builder) const;
   absl::Status WriteDump(const FiberFilter& filter, ByteSink& sink) const;

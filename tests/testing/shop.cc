@@ -115,8 +115,9 @@ GoroutineInputs Shop::Inputs() {
             for (const TestFiber& fiber : fibers_) {
               const FiberSnapshot snapshot = fiber.View();
               const bool wanted = !options.wanted || options.wanted(snapshot);
-              if (wanted && !visit(snapshot)) return;
+              if (wanted && !visit(snapshot)) break;
             }
+            return FiberListing{.is_one_instant = options.one_instant};
           },
       .fiber_count = [this] { return static_cast<int64_t>(fibers_.size()); },
       .mappings =

@@ -15,8 +15,10 @@ namespace {
 
 using testing::ElementsAre;
 using testing::ElementsAreArray;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 using testing::StartsWith;
 
@@ -50,6 +52,12 @@ class GoroutineSourceTest : public testing::Test {
     StringSink sink;
     EXPECT_TRUE(source_.WriteText(debug, sink).ok());
     return sink.text();
+  }
+
+  static std::vector<std::string> Comments(const Profile& profile) {
+    std::vector<std::string> texts;
+    for (const Profile::StringId comment : profile.comments) texts.emplace_back(profile.Text(comment));
+    return texts;
   }
 
   // "count: leaf <- caller <- ...", by names, root machinery gone.
@@ -200,7 +208,7 @@ TEST_F(GoroutineSourceTest, ListingEndsWhenTheReaderLeaves) {
   GoroutineInputs inputs = shop_.Inputs();
   const FiberEnumerator all = inputs.for_each_fiber;
   inputs.for_each_fiber = [&](const RegistryOptions& options, absl::FunctionRef<bool(const FiberSnapshot&)> visit) {
-    all(options, [&](const FiberSnapshot& fiber) {
+    return all(options, [&](const FiberSnapshot& fiber) {
       ++visited;
       return visit(fiber);
     });
@@ -210,6 +218,23 @@ TEST_F(GoroutineSourceTest, ListingEndsWhenTheReaderLeaves) {
   EXPECT_EQ(source.WriteText(2, sink).code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(sink.refusals(), 1);
   EXPECT_LT(visited, 4);
+}
+
+TEST_F(GoroutineSourceTest, SaysWhenItIsNotOfOneInstant) {
+  EXPECT_THAT(Comments(Collect()), IsEmpty());
+  EXPECT_THAT(Text(1), Not(HasSubstr("instant")));
+  GoroutineInputs inputs = shop_.Inputs();
+  inputs.for_each_fiber = [all = inputs.for_each_fiber](const RegistryOptions& options,
+                                                        absl::FunctionRef<bool(const FiberSnapshot&)> visit) {
+    EXPECT_TRUE(options.one_instant);
+    all(options, visit);
+    return FiberListing{.why_not = "the dog ate it"};
+  };
+  GoroutineSource source(shop_.symbolizer(), inputs);
+  EXPECT_THAT(Comments(*source.Collect()), ElementsAre("not one instant: the dog ate it"));
+  StringSink sink;
+  ASSERT_TRUE(source.WriteText(1, sink).ok());
+  EXPECT_THAT(sink.text(), EndsWith("\n# not one instant: the dog ate it\n"));
 }
 
 // Ids in the order of the dump.
