@@ -1,11 +1,11 @@
-// A program with very many parked fibers, each ten (or --depth) calls deep, for the suites Parked and Dump of
-// //tests/bench:compare; go/parked_program.go is the same in Go. They protect two promises: a parked fiber costs little more
+// A program with very many parked fibers, each ten (or --depth) calls deep, for the suites Parked, Dump, Shapes and SlowReader
+// of //tests/bench:compare; go/parked_program.go is the same in Go. They protect two promises: a parked fiber costs little more
 // than a page, and a profile of all of them is quick and disturbs nobody.
 //
 // It is driven over stdin and stdout, a line each way:
-//   (start)  -> "started ADDRESS"               the debug server's, "-" without --serve; nothing is parked yet
-//   park     -> "parked CPU_NS"                 all fibers wait; the process's CPU time for getting them there
-//   ticker   -> "ticker COUNT P99_NS WORST_NS"  how late a fiber that sleeps 1 ms at a time woke since the last question
+//   (start)  -> "started ADDRESS"                      the debug server's, "-" without --serve; nothing is parked yet
+//   park     -> "parked CPU_NS"                        all fibers wait; the process's CPU time for getting them there
+//   ticker   -> "ticker COUNT P50_NS P99_NS WORST_NS"  how late a fiber that sleeps 1 ms at a time woke since the last question
 // and ends at the end of its input.
 #include <time.h>
 
@@ -33,6 +33,7 @@
 
 ABSL_FLAG(int, fibers, 100'000, "how many to park");
 ABSL_FLAG(int, depth, 10, "calls between a fiber's function and the wait");
+ABSL_FLAG(int, stacks, 1, "different ones among them, at most 2 to the power of --depth");
 ABSL_FLAG(bool, serve, false, "start the debug server and the ticker");
 
 namespace {
@@ -46,23 +47,31 @@ int64_t ProcessCpuNs() {
   return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
 }
 
-// Every frame has 64 bytes of its own, as in the Go twin.
-__attribute__((noinline)) int Descend(int depth, Channel<int>& never, std::atomic<int>& arrived) {
+// Every frame has 64 bytes of its own, as in the Go twin, and calls from one of two places: a bit of `path` says which. Different
+// paths, different stacks.
+__attribute__((noinline)) int Descend(int depth, int path, Channel<int>& never, std::atomic<int>& arrived) {
   char locals[64];
   benchmark::DoNotOptimize(locals);
-  if (depth > 1) return Descend(depth - 1, never, arrived) + locals[0];
+  if (depth > 1) {
+    if (path % 2 == 0) return Descend(depth - 1, path / 2, never, arrived) + locals[0];
+    return Descend(depth - 1, path / 2, never, arrived) + locals[1];
+  }
   arrived.fetch_add(1, std::memory_order_relaxed);
-  return never.Receive().value_or(0) + locals[0];
+  if (path % 2 == 0) return never.Receive().value_or(0) + locals[0];
+  return never.Receive().value_or(0) + locals[1];
 }
 
 // Plain thread. The CPU time it took.
 int64_t Park(Scheduler& scheduler, Channel<int>& never) {
   const int fibers = absl::GetFlag(FLAGS_fibers);
   const int depth = absl::GetFlag(FLAGS_depth);
+  const int stacks = absl::GetFlag(FLAGS_stacks);
   std::atomic<int> arrived = 0;
   const int64_t start_ns = ProcessCpuNs();
   for (int i = 0; i < fibers; ++i) {
-    scheduler.Spawn([&never, &arrived, depth] { benchmark::DoNotOptimize(Descend(depth, never, arrived)); });
+    scheduler.Spawn([&never, &arrived, depth, path = i % stacks] {
+      benchmark::DoNotOptimize(Descend(depth, path, never, arrived));
+    });
   }
   while (arrived.load(std::memory_order_relaxed) < fibers) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   const int64_t cpu_ns = ProcessCpuNs() - start_ns;
@@ -110,9 +119,11 @@ class Ticker {
 void PrintTicker(Ticker& ticker) {
   const std::vector<int64_t> late_ns = ticker.Take();
   const size_t count = late_ns.size();
-  const int64_t p99 = count == 0 ? 0 : late_ns[count * 99 / 100];
-  const int64_t worst = count == 0 ? 0 : late_ns.back();
-  std::printf("ticker %zu %lld %lld\n", count, static_cast<long long>(p99), static_cast<long long>(worst));
+  // Of so many in a hundred, at most.
+  const auto lateness = [&](size_t percent) {
+    return static_cast<long long>(count == 0 ? 0 : late_ns[std::min(count * percent / 100, count - 1)]);
+  };
+  std::printf("ticker %zu %lld %lld %lld\n", count, lateness(50), lateness(99), lateness(100));
 }
 
 }  // namespace

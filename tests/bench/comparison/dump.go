@@ -8,46 +8,87 @@ import (
 	"time"
 )
 
+// shape is what the parked fibers look like.
+type shape struct {
+	depth  int // calls
+	stacks int // different ones
+}
+
+// plain is the shape of the suite Dump, the others are Shapes.
+var (
+	plain  = shape{10, 1}
+	others = []shape{{10, 1000}, {30, 1}, {30, 1000}}
+)
+
+// rows is how the names of its rows in Shapes begin.
+func (f shape) rows() string { return fmt.Sprintf("Shapes/depth:%d/stacks:%d/", f.depth, f.stacks) }
+
 // runDump has one client fetch the goroutine profile in its three forms, while a fiber that wants to run every millisecond
 // tells how late it was.
 func runDump(s side, o options, t *table) error {
-	p, err := startParked(s, o, 10, true)
+	return measureDumps(s, o, plain, "Dump/", [3]int{5, 5, 2}, t)
+}
+
+// runShapes is runDump for deeper and for more different stacks.
+func runShapes(s side, o options, t *table) error {
+	for _, f := range others {
+		if !wantsRows(o, f.rows()) {
+			continue
+		}
+		if err := measureDumps(s, o, f, f.rows(), [3]int{3, 3, 1}, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureDumps fetches each form once, and then as often as repeats says and for as long as the ticker was watched idle: it has as
+// many chances to be late.
+func measureDumps(s side, o options, f shape, rows string, repeats [3]int, t *table) error {
+	p, err := startParked(s, o, f, true)
 	if err != nil {
 		return err
 	}
 	defer p.kill()
-	var parkNs float64
-	if err := p.ask("park", "parked %f", &parkNs); err != nil {
+	if _, err := p.park(); err != nil {
 		return err
 	}
 	// Parking disturbs the ticker; that is not asked here.
-	if _, _, err := p.ticker(); err != nil {
+	if _, err := p.ticker(); err != nil {
 		return err
 	}
 	time.Sleep(o.idleTime)
-	p99, worst, err := p.ticker()
+	late, err := p.ticker()
 	if err != nil {
 		return err
 	}
-	t.add(s, "Dump/idle/ticker_p99", p99)
-	t.add(s, "Dump/idle/ticker_worst", worst)
-	for debug, repeats := range []int{5, 5, 2} {
-		if err := measureDump(s, o, p, debug, repeats, t); err != nil {
+	late.add(s, rows+"idle/", t)
+	for debug, n := range repeats {
+		if err := measureDump(s, o, p, debug, n, rows, t); err != nil {
 			return err
 		}
 	}
 	return p.finish()
 }
 
-// ticker is how late the ticker was since the last call, in microseconds.
-func (p *parkedProgram) ticker() (p99, worst float64, err error) {
-	var count float64
-	err = p.ask("ticker", "ticker %f %f %f", &count, &p99, &worst)
-	return p99 / 1e3, worst / 1e3, err
+// lateness of the ticker, in microseconds.
+type lateness struct{ p50, p99, worst float64 }
+
+func (l lateness) add(s side, rows string, t *table) {
+	t.add(s, rows+"ticker_p50", l.p50)
+	t.add(s, rows+"ticker_p99", l.p99)
+	t.add(s, rows+"ticker_worst", l.worst)
 }
 
-func measureDump(s side, o options, p *parkedProgram, debug, repeats int, t *table) error {
-	name := fmt.Sprintf("Dump/debug:%d/", debug)
+// ticker is how late the ticker was since the last call.
+func (p *parkedProgram) ticker() (lateness, error) {
+	var count, p50, p99, worst float64
+	err := p.ask("ticker", "ticker %f %f %f %f", &count, &p50, &p99, &worst)
+	return lateness{p50 / 1e3, p99 / 1e3, worst / 1e3}, err
+}
+
+func measureDump(s side, o options, p *parkedProgram, debug, repeats int, rows string, t *table) error {
+	name := fmt.Sprintf("%sdebug:%d/", rows, debug)
 	url := fmt.Sprintf("http://%s/debug/pprof/goroutine?debug=%d", p.address, debug)
 	before, err := residentKiB(p.pid())
 	if err != nil {
@@ -56,12 +97,12 @@ func measureDump(s side, o options, p *parkedProgram, debug, repeats int, t *tab
 	if err := resetPeak(p.pid()); err != nil {
 		return err
 	}
-	if _, _, err := p.ticker(); err != nil {
+	if _, err := p.ticker(); err != nil {
 		return err
 	}
 	var reply reply
 	var times []float64
-	for i := 0; i <= repeats; i++ {
+	for i, begin := 0, time.Now(); i <= repeats || time.Since(begin) < o.idleTime; i++ {
 		start := time.Now()
 		if reply, err = fetch(url); err != nil {
 			return err
@@ -73,7 +114,7 @@ func measureDump(s side, o options, p *parkedProgram, debug, repeats int, t *tab
 			times = append(times, took)
 		}
 	}
-	p99, worst, err := p.ticker()
+	late, err := p.ticker()
 	if err != nil {
 		return err
 	}
@@ -83,8 +124,7 @@ func measureDump(s side, o options, p *parkedProgram, debug, repeats int, t *tab
 	}
 	t.add(s, name+"time", median(times))
 	t.add(s, name+"bytes", float64(reply.bytes))
-	t.add(s, name+"ticker_p99", p99)
-	t.add(s, name+"ticker_worst", worst)
+	late.add(s, name, t)
 	t.add(s, name+"growth", (peak-before)/1024)
 	if debug == 2 {
 		t.add(s, name+"fibers_shown", float64(reply.fibers))

@@ -1,5 +1,6 @@
 // Compare runs every benchmark of tests/bench and its Go twin alternately on this machine and prints both, the ratio and the
 // target. `bazel run //tests/bench:compare -- --help` lists the flags; plain arguments are regular expressions over row names.
+// Without any the suites run that are short.
 //
 // Figures are medians over the rounds. Alternating lets a change of the machine's mood hit both sides.
 package main
@@ -24,6 +25,7 @@ type options struct {
 	fibers   int
 	small    bool
 	idleTime time.Duration
+	slowTime time.Duration
 }
 
 // side is one of the two programs that are compared.
@@ -40,13 +42,16 @@ func (s side) String() string { return [...]string{"fiberscope", "Go"}[s] }
 type suite struct {
 	name string
 	run  func(s side, o options, t *table) error
-	rows []string // prefixes of its rows' names
+	rows string // how its rows' names begin
+	long bool   // runs only when rows of it are asked for
 }
 
 var suites = []suite{
-	{"runtime", runRuntime, []string{"BM_"}},
-	{"parked", runParked, []string{"Parked/"}},
-	{"dump", runDump, []string{"Dump/"}},
+	{"runtime", runRuntime, "BM_", false},
+	{"parked", runParked, "Parked/", false},
+	{"dump", runDump, "Dump/", false},
+	{"shapes", runShapes, "Shapes/", true},
+	{"slow reader", runSlowReader, "SlowReader/", true},
 }
 
 func main() {
@@ -56,7 +61,7 @@ func main() {
 	flag.StringVar(&o.twin, "twin", "", "path of the Go twins, set by the build")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often to run each side")
 	flag.DurationVar(&o.minTime, "min_time", 300*time.Millisecond, "to measure each microbenchmark for, per round")
-	flag.IntVar(&o.fibers, "fibers", 100000, "parked fibers of the suites Parked and Dump")
+	flag.IntVar(&o.fibers, "fibers", 100000, "parked fibers of the suites Parked, Dump, Shapes and SlowReader")
 	quick := flag.Bool("quick", false, "one round, 10,000 parked fibers")
 	smoke := flag.Bool("smoke", false, "everything once and tiny: shows that it runs; the figures mean nothing")
 	flag.Usage = func() {
@@ -64,14 +69,18 @@ func main() {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	o.idleTime = time.Second
+	o.idleTime, o.slowTime = time.Second, 10*time.Second
 	if *quick {
 		o.rounds, o.fibers, o.minTime = 1, 10000, 100*time.Millisecond
 	}
 	if *smoke {
-		o.rounds, o.fibers, o.minTime, o.small, o.idleTime = 1, 200, time.Millisecond, true, 50*time.Millisecond
+		o.rounds, o.fibers, o.minTime, o.small = 1, 200, time.Millisecond, true
+		o.idleTime, o.slowTime = 50*time.Millisecond, 50*time.Millisecond
 	}
-	pattern := "."
+	pattern := shortSuites()
+	if o.small {
+		pattern = "."
+	}
 	if flag.NArg() > 0 {
 		pattern = strings.Join(flag.Args(), "|")
 	}
@@ -84,7 +93,7 @@ func main() {
 	t := newTable(o)
 	for round := 0; round < o.rounds; round++ {
 		for _, suite := range suites {
-			if !wantsSuite(o, suite) {
+			if !wantsRows(o, suite.rows) {
 				continue
 			}
 			for _, s := range []side{ours, theirs} {
@@ -101,17 +110,23 @@ func main() {
 	}
 }
 
-// wantsSuite tells whether some row of the suite may match. Microbenchmarks filter themselves; the others have few rows, whose
-// names start as the suite's do.
-func wantsSuite(o options, s suite) bool {
-	if o.wanted.String() == "." {
-		return true
+// shortSuites matches the rows of the suites that are not long.
+func shortSuites() string {
+	var patterns []string
+	for _, s := range suites {
+		if !s.long {
+			patterns = append(patterns, "^"+s.rows)
+		}
 	}
-	for _, name := range rowNames(o) {
-		for _, prefix := range s.rows {
-			if strings.HasPrefix(name, prefix) && o.wanted.MatchString(name) {
-				return true
-			}
+	return strings.Join(patterns, "|")
+}
+
+// wantsRows tells whether a row was asked for whose name begins so. Of a suite it decides whether that runs; microbenchmarks
+// filter themselves further.
+func wantsRows(o options, prefix string) bool {
+	for _, r := range allRows() {
+		if strings.HasPrefix(r.name, prefix) && o.wanted.MatchString(r.name) {
+			return true
 		}
 	}
 	return false

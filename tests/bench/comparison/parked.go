@@ -17,8 +17,9 @@ type parkedProgram struct {
 	address string // of its debug server
 }
 
-func startParked(s side, o options, depth int, serve bool) (*parkedProgram, error) {
-	arguments := []string{fmt.Sprintf("--fibers=%d", o.fibers), fmt.Sprintf("--depth=%d", depth), fmt.Sprintf("--serve=%t", serve)}
+func startParked(s side, o options, f shape, serve bool) (*parkedProgram, error) {
+	arguments := []string{fmt.Sprintf("--fibers=%d", o.fibers), fmt.Sprintf("--depth=%d", f.depth),
+		fmt.Sprintf("--stacks=%d", f.stacks), fmt.Sprintf("--serve=%t", serve)}
 	p := &parkedProgram{command: exec.Command(o.parkedProgram, arguments...)}
 	if s == theirs {
 		p.command = exec.Command(o.twin, append([]string{"parked"}, arguments...)...)
@@ -64,6 +65,12 @@ func (p *parkedProgram) expect(format string, values ...interface{}) error {
 	return nil
 }
 
+// park spawns the fibers and waits until they wait; the CPU time that took.
+func (p *parkedProgram) park() (cpuNs float64, err error) {
+	err = p.ask("park", "parked %f", &cpuNs)
+	return cpuNs, err
+}
+
 // finish lets it end by itself and tells whether it did so well.
 func (p *parkedProgram) finish() error {
 	p.input.Close()
@@ -86,7 +93,7 @@ func runParked(s side, o options, t *table) error {
 }
 
 func measureParked(s side, o options, depth int, t *table) error {
-	p, err := startParked(s, o, depth, false)
+	p, err := startParked(s, o, shape{depth, 1}, false)
 	if err != nil {
 		return err
 	}
@@ -95,8 +102,8 @@ func measureParked(s side, o options, depth int, t *table) error {
 	if err != nil {
 		return err
 	}
-	var cpuNs float64
-	if err := p.ask("park", "parked %f", &cpuNs); err != nil {
+	cpuNs, err := p.park()
+	if err != nil {
 		return err
 	}
 	after, err := residentKiB(p.pid())

@@ -10,7 +10,7 @@ import (
 )
 
 // nameWidth fits the longest name; the padding turns tabwriter's right alignment into a left one.
-const nameWidth = 42
+const nameWidth = 48
 
 // table collects figures by row and side.
 type table struct {

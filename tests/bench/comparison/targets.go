@@ -1,5 +1,7 @@
 package main
 
+import "strings"
+
 // What each row is and what it should come to. Rows without a target are there to be seen.
 
 type row struct {
@@ -49,17 +51,20 @@ var parkedRows = []row{
 }
 
 var dumpRows = []row{
+	{name: "Dump/idle/ticker_p50", unit: "us"},
 	{name: "Dump/idle/ticker_p99", unit: "us"},
 	{name: "Dump/idle/ticker_worst", unit: "us"},
 	{name: "Dump/debug:0/first", unit: "ms"},
 	{name: "Dump/debug:0/time", unit: "ms", most: 350, faster: 7, million: true},
 	{name: "Dump/debug:0/bytes", unit: "B", noRatio: true},
+	{name: "Dump/debug:0/ticker_p50", unit: "us"},
 	{name: "Dump/debug:0/ticker_p99", unit: "us"},
 	{name: "Dump/debug:0/ticker_worst", unit: "us"},
 	{name: "Dump/debug:0/growth", unit: "MiB"},
 	{name: "Dump/debug:1/first", unit: "ms"},
 	{name: "Dump/debug:1/time", unit: "ms", most: 350, faster: 7, million: true},
 	{name: "Dump/debug:1/bytes", unit: "B", noRatio: true},
+	{name: "Dump/debug:1/ticker_p50", unit: "us"},
 	{name: "Dump/debug:1/ticker_p99", unit: "us"},
 	{name: "Dump/debug:1/ticker_worst", unit: "us"},
 	{name: "Dump/debug:1/growth", unit: "MiB"},
@@ -67,22 +72,37 @@ var dumpRows = []row{
 	{name: "Dump/debug:2/time", unit: "ms", most: 5000, million: true},
 	{name: "Dump/debug:2/bytes", unit: "B", noRatio: true},
 	{name: "Dump/debug:2/fibers_shown", unit: "", noRatio: true},
+	{name: "Dump/debug:2/ticker_p50", unit: "us"},
 	{name: "Dump/debug:2/ticker_p99", unit: "us"},
 	{name: "Dump/debug:2/ticker_worst", unit: "us"},
 	{name: "Dump/debug:2/growth", unit: "MiB", most: 64},
+}
+
+var slowReaderRows = []row{
+	{name: "SlowReader/growth", unit: "MiB", most: 64},
+	{name: "SlowReader/bytes_read", unit: "B", noRatio: true},
+	{name: "SlowReader/ticker_p50", unit: "us"},
+	{name: "SlowReader/ticker_p99", unit: "us"},
+	{name: "SlowReader/ticker_worst", unit: "us"},
+}
+
+// shapeRows are those of Dump for each other shape.
+func shapeRows() []row {
+	var rows []row
+	for _, f := range others {
+		for _, r := range dumpRows {
+			r.name = strings.Replace(r.name, "Dump/", f.rows(), 1)
+			rows = append(rows, r)
+		}
+	}
+	return rows
 }
 
 func allRows() []row {
 	var rows []row
 	rows = append(rows, microRows...)
 	rows = append(rows, parkedRows...)
-	return append(rows, dumpRows...)
-}
-
-func rowNames(o options) []string {
-	var names []string
-	for _, r := range allRows() {
-		names = append(names, r.name)
-	}
-	return names
+	rows = append(rows, dumpRows...)
+	rows = append(rows, shapeRows()...)
+	return append(rows, slowReaderRows...)
 }

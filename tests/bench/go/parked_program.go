@@ -18,27 +18,34 @@ import (
 	"time"
 )
 
-// descend has 64 bytes of its own in every frame.
+// descend has 64 bytes of its own in every frame, which calls from one of two places: a bit of path says which.
 //
 //go:noinline
-func descend(depth int, never chan int, arrived *int32) int {
+func descend(depth, path int, never chan int, arrived *int32) int {
 	var locals [64]byte
 	use(&locals)
 	if depth > 1 {
-		return descend(depth-1, never, arrived) + int(locals[0])
+		if path%2 == 0 {
+			return descend(depth-1, path/2, never, arrived) + int(locals[0])
+		}
+		return descend(depth-1, path/2, never, arrived) + int(locals[1])
 	}
 	atomic.AddInt32(arrived, 1)
-	return <-never + int(locals[0])
+	if path%2 == 0 {
+		return <-never + int(locals[0])
+	}
+	return <-never + int(locals[1])
 }
 
 //go:noinline
 func use(locals *[64]byte) { locals[63] = 1 }
 
-func park(fibers, depth int, never chan int) time.Duration {
+func park(fibers, depth, stacks int, never chan int) time.Duration {
 	var arrived int32
 	start := processCPU()
 	for i := 0; i < fibers; i++ {
-		go func() { descend(depth, never, &arrived) }()
+		path := i % stacks
+		go func() { descend(depth, path, never, &arrived) }()
 	}
 	for atomic.LoadInt32(&arrived) < int32(fibers) {
 		time.Sleep(time.Millisecond)
@@ -78,6 +85,7 @@ func parkedMain(arguments []string) {
 	flags := flag.NewFlagSet("parked", flag.ExitOnError)
 	fibers := flags.Int("fibers", 100000, "how many to park")
 	depth := flags.Int("depth", 10, "calls between a goroutine's function and the wait")
+	stacks := flags.Int("stacks", 1, "different ones among them, at most 2 to the power of --depth")
 	serve := flags.Bool("serve", false, "start the debug server and the ticker")
 	flags.Parse(arguments)
 
@@ -97,14 +105,14 @@ func parkedMain(arguments []string) {
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		switch lines.Text() {
 		case "park":
-			fmt.Println("parked", park(*fibers, *depth, never).Nanoseconds())
+			fmt.Println("parked", park(*fibers, *depth, *stacks, never).Nanoseconds())
 		case "ticker":
 			late := t.take()
-			var p99, worst time.Duration
+			var p50, p99, worst time.Duration
 			if len(late) > 0 {
-				p99, worst = late[len(late)*99/100], late[len(late)-1]
+				p50, p99, worst = late[len(late)/2], late[len(late)*99/100], late[len(late)-1]
 			}
-			fmt.Println("ticker", len(late), p99.Nanoseconds(), worst.Nanoseconds())
+			fmt.Println("ticker", len(late), p50.Nanoseconds(), p99.Nanoseconds(), worst.Nanoseconds())
 		default:
 			log.Fatalf("unknown command: %q", lines.Text())
 		}
