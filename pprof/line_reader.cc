@@ -72,6 +72,7 @@ void LineReader::Request(uint64_t added) {
   try {
     thread_ = std::thread(&LineReader::Run, this);
     running_ = true;
+    reading_.store(true, std::memory_order_release);
   } catch (const std::system_error&) {
     requested_ = 0;  // no thread to be had at the moment: the next request tries again
   }
@@ -103,6 +104,7 @@ void LineReader::Run() {
     changed_.notify_all();
   }
   running_ = false;
+  reading_.store(false, std::memory_order_release);
   changed_.notify_all();
 }
 

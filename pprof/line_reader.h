@@ -50,6 +50,9 @@ class LineReader {
   // True when Lookup gives for objects of generation `added` all that it will ever give. Never blocks.
   bool IsSettled(uint64_t added) const { return added <= settled_.load(std::memory_order_acquire); }
 
+  // A reading is under way. It holds the dynamic loader's lock: dlopen, dlclose and dl_iterate_phdr wait until it has ended.
+  bool IsReading() const { return reading_.load(std::memory_order_acquire); }
+
   // The calls at `pc`, an address in an object of generation `added`: innermost inlined call first, the physical
   // function last. Empty when nothing is known, or when no reading has covered that object. ~0.1 ms for the first
   // address in a source file's code, less for the next.
@@ -66,6 +69,8 @@ class LineReader {
   // Written after newest_. Pairs with the acquire load in IsSettled.
   std::atomic<uint64_t> settled_{0};
   std::atomic<const Reading*> newest_{nullptr};  // into readings_
+
+  std::atomic<bool> reading_{false};  // running_, for those who do not want the mutex
 
   std::mutex mutex_;
   std::condition_variable changed_;  // settled_ or running_

@@ -298,6 +298,8 @@ ProcessSymbolizer::Located ProcessSymbolizer::Locate(uintptr_t pc) {
 }
 
 void ProcessSymbolizer::RefreshObjects() {
+  // Names do not wait for lines: as long as the reading has the loader's lock no object comes or goes.
+  if (lines_.IsReading()) return;
   if (CurrentLoadGeneration() == generation_) return;
   LoadedObjects loaded = ReadLoadedObjects();
   generation_ = loaded.generation;

@@ -3,11 +3,13 @@
 #include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <link.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -145,6 +147,37 @@ TEST(SymbolizerTest, NamesAreThereBeforeLines) {
   ASSERT_THAT(found.frames, SizeIs(1));
   EXPECT_EQ(ShortFunctionName(found.frames[0].function), "fiberscope::pprof::(anonymous)::KnownFunction");
   EXPECT_EQ(found.function_start, AddressOf(&KnownFunction));
+}
+
+TEST(SymbolizerTest, NamesDoNotWaitForTheLoadersLock) {
+  const auto symbolizer = MakeProcessSymbolizer();
+  std::atomic<bool> locked{false};
+  std::atomic<bool> leave{false};
+  struct Holder {
+    Symbolizer& symbolizer;
+    std::atomic<bool>& locked;
+    std::atomic<bool>& leave;
+  } holder{*symbolizer, locked, leave};
+  // The reading begins, and cannot go on: this thread has the lock.
+  std::thread thread([&holder] {
+    dl_iterate_phdr(
+        [](dl_phdr_info*, size_t, void* data) {
+          auto& holder = *static_cast<Holder*>(data);
+          EXPECT_FALSE(holder.symbolizer.WaitForLines(std::chrono::milliseconds(0)));
+          holder.locked = true;
+          holder.locked.notify_all();
+          holder.leave.wait(false);
+          return 1;
+        },
+        &holder);
+  });
+  locked.wait(false);
+  const Symbolized& symbolized = symbolizer->Lookup(KnownFunction().pc);
+  ASSERT_FALSE(symbolized.frames.empty());
+  EXPECT_EQ(symbolized.lines, LineState::kPending);
+  leave = true;
+  leave.notify_all();
+  thread.join();
 }
 
 TEST(SymbolizerTest, AnswerWithoutLinesIsReplacedAndStaysValid) {
