@@ -17,8 +17,8 @@
 // Without it, each fiber's snapshot is exact for one moment (fiber_state.h); the moments of different fibers differ by up to the
 // length of the listing. A fiber that is alive during the whole listing appears exactly once; one that is born or ends meanwhile
 // at most once. Running fibers have a stack where `running_stacks` asks for it, of the moment when the listing began
-// (running_stack.h); the rest of the snapshot is of the fiber's turn. A fiber that began to run later, or whose thread did not answer
-// in time, is listed without one.
+// (running_stack.h); the rest of the snapshot is of the fiber's turn. A fiber that began to run later, or whose thread did not
+// answer in time, is listed without one.
 //
 // Process-wide, because the slabs are: fibers of all schedulers appear. Thread-safe. ForEach blocks the thread for the
 // length of the listing and must not run on a fiber; listings of one instant take turns. Without `running_stacks` and

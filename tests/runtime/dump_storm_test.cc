@@ -1,7 +1,7 @@
 // Goal: no listing ever shows a stack that its fiber did not have. Method: fibers of a depth that their names tell wait only at
-// that depth, and are switched, born and ended as fast as possible, while three threads list them without a pause, one of them with
-// running fibers' stacks, one as of one instant, which share the table of distinct stacks or not as it comes. Every stack of a fiber that waits must have
-// exactly as many frames of the recursion as the name says, that of a running one not more.
+// that depth, and are switched, born and ended as fast as possible, while three threads list them without a pause, one of them
+// with running fibers' stacks, one as of one instant. Every stack of a fiber that waits must have exactly as many frames of the
+// recursion as the name says, that of a running one not more.
 //
 // For five minutes: bazel test --test_tag_filters= --test_output=all //tests/runtime:dump_storm_soak_test
 #include <algorithm>

@@ -145,8 +145,8 @@ void Keep(Ring& ring, uint64_t seed) {
   ring.fibers.Done();
 }
 
-// ---- The same by two fibers that run at the same time and never wait: what one has done since it was looked at, the other must not
-// have seen when it is. The second one lets itself be looked at only now and then, so that much may happen in between.
+// ---- The same by two fibers that run at the same time and never wait: what one has done since it was looked at, the other must
+// not have seen when it is. The second one lets itself be looked at only now and then, so that much may happen in between.
 
 struct Pair {
   std::atomic<uint64_t> turn{0};   // whose it is: odd or even; increased by whoever gives
@@ -193,8 +193,8 @@ void Spin(Pair& pair, uint64_t self) {
   }
 }
 
-// ---- Two fibers that take turns at going one phase further, and switch to each other all the time: the first is in the same phase as
-// the second, or in the next one. Listings catch them within the switch.
+// ---- Two fibers that take turns at going one phase further, and switch to each other all the time: the first is in the same
+// phase as the second, or in the next one. Listings catch them within the switch.
 
 Mark g_phases[3];
 
@@ -295,9 +295,9 @@ class InstantTest : public testing::RuntimeTest {
       ++others;
       others_wrong += List({.running_stacks = true}, listing).IsRight(expected.tokens) ? 0 : 1;
     }
-    std::printf("%llu listings, %llu of one instant; of %llu one by one %llu are wrong; ", static_cast<unsigned long long>(listings),
-                static_cast<unsigned long long>(instants), static_cast<unsigned long long>(others),
-                static_cast<unsigned long long>(others_wrong));
+    std::printf("%llu listings, %llu of one instant; of %llu one by one %llu are wrong; ",
+                static_cast<unsigned long long>(listings), static_cast<unsigned long long>(instants),
+                static_cast<unsigned long long>(others), static_cast<unsigned long long>(others_wrong));
     ExpectSome(instants);
   }
 
