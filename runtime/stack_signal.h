@@ -90,8 +90,8 @@ struct CrashStack {
   // The rest: of a captured stack, otherwise as it was before.
   const ControlBlock* fiber = nullptr;  // on whose stack the thread stood
   uint64_t fiber_id = 0;
-  UnwindResult walk;
-  std::array<uintptr_t, kMaxFrames> pcs{};
+  UnwindResult walk = {};
+  std::array<uintptr_t, kMaxFrames> pcs = {};
 };
 
 // The same for the handler of a fatal signal (crash_dump.h): takes no lock, waits for no other request, allocates nothing, because
