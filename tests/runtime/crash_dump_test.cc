@@ -5,11 +5,15 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -21,6 +25,7 @@
 #include "runtime/stack_signal.h"
 #include "runtime/sync/channel.h"
 #include "runtime/thread_status.h"
+#include "tests/runtime/unwind/guarded_stack.h"
 #include "tests/testing/runtime_test.h"
 
 namespace fiberscope {
@@ -366,6 +371,30 @@ TEST_P(CrashDumpTest, QuitThatLeavesTheProcessAliveCutsNoSystemCallShort) {
   EXPECT_EXIT(quit_beside_poll(), ExitedWithCode(7),
               ContainsRegex("\nthread [0-9]+ \"poller\" \\[sleeping\\]:\n(    0x[^\n]*\n)*    0x[0-9a-f]+ [^\n]*PollHere"));
 }
+
+#ifndef FIBERSCOPE_SANITIZED  // their frames are larger
+// A page below it cannot be accessed, so that a handler that needs more ends the process.
+TEST_P(CrashDumpTest, TheHandlerFitsASmallAlternateStack) {
+  const auto quit_on_small_stack = [this] {
+    constexpr uintptr_t kPaint = 0x5a5a5a5a5a5a5a5a;
+    const testing::GuardedStack memory(getauxval(AT_MINSIGSTKSZ) + (8 << 10));
+    std::ranges::fill(memory.words(), kPaint);
+    Run([] {}, 5, {.quit_ends_process = false});
+    ASSERT_EQ(pipe(g_ends), 0);
+    StartThread("spinner", SpinHere);
+    StartThread("reader", ReadHere);
+    std::thread([&] {
+      const stack_t alternate{.ss_sp = memory.words().data(), .ss_flags = 0, .ss_size = memory.words().size_bytes()};
+      ASSERT_EQ(sigaltstack(&alternate, nullptr), 0);
+      RaiseHere();
+      const auto used = std::ranges::find_if(memory.words(), [](uintptr_t word) { return word != kPaint; });
+      std::fprintf(stderr, "%td of %zu bytes used\n", (memory.words().end() - used) * 8, memory.words().size_bytes());
+    }).join();
+    _exit(7);
+  };
+  EXPECT_EXIT(quit_on_small_stack(), ExitedWithCode(7), AllOf(HasSubstr("\n5 other fibers\n"), HasSubstr("SpinHere")));
+}
+#endif
 
 TEST_P(CrashDumpTest, ThreadsThatAreAlikeAreToldOnceAndThoseThatDoNotFitAreCounted) {
   constexpr int kThreads = internal::CrashThreads::kMost + 20;
