@@ -76,8 +76,8 @@ struct CrashDumpOptions {
 // Process-wide; a later call changes the options. Opt-in: Scheduler does not call it. A handler that the application installs later
 // for one of the signals replaces this one's.
 //
-// The code in the handlers runs on the alternate signal stack of a thread that has one; workers do. It takes 8 KiB with AVX-512, the
-// kernel's part included.
+// The code in the handlers runs on the alternate signal stack of a thread that has one; workers do. It takes 8 KiB with AVX-512,
+// the kernel's part included.
 //
 // Thread-safe. Blocks the thread, some milliseconds, the first time.
 void InstallCrashDump(const CrashDumpOptions& options);
