@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -15,15 +16,18 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <span>
 #include <string_view>
 
 #include "absl/debugging/symbolize.h"
 #include "runtime/base/clock.h"
 #include "runtime/crash_groups.h"
+#include "runtime/crash_threads.h"
 #include "runtime/fatal_report.h"
 #include "runtime/fatal_text.h"
 #include "runtime/fiber_pool.h"
 #include "runtime/saved_registers.h"
+#include "runtime/stack_signal.h"
 #include "runtime/unwind/unwinder.h"
 
 namespace fiberscope {
@@ -32,6 +36,9 @@ namespace {
 using internal::ControlBlock;
 using internal::CrashGroup;
 using internal::CrashGroups;
+using internal::CrashThread;
+using internal::CrashThreads;
+using internal::FailedThreads;
 using internal::FatalText;
 using Traceback = CrashDumpOptions::Traceback;
 
@@ -41,6 +48,7 @@ constexpr int kFaults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 constexpr int kMostFaults = 3;
 constexpr int kMaxAttempts = 100;  // to see a restless fiber hold still
 constexpr int64_t kMostNs = 10'000'000'000;
+constexpr int64_t kMostThreadsNs = 1'000'000'000;  // of that, until all threads' stacks must be there
 constexpr size_t kMostFrames = 1024;
 
 // Everything that a dump needs, so that it has only to be written to: a handler may not allocate, and its stack is
@@ -55,6 +63,9 @@ constinit std::atomic<pid_t> g_owner{0};
 constinit std::atomic<bool> g_done{false};
 constinit FatalText g_text;
 constinit CrashGroups g_groups;
+constinit CrashThreads g_threads;
+// Not the reporting thread's own: who fails meanwhile enters itself.
+constinit FailedThreads g_failed;
 constinit std::array<uintptr_t, kMostFrames> g_pcs{};
 constinit int g_faults = 0;
 constinit int64_t g_deadline_ns = 0;
@@ -146,6 +157,145 @@ void AddStackWhereItStruck(const ControlBlock* fiber, const Registers& registers
   if (const UnwindTable* const table = UnwindTable::Current())
     AddFrames(Unwind(*table, registers, bounds, g_pcs), true);
   if (fiber != nullptr) g_text.AddCreator(*fiber);
+  g_text.Flush();
+}
+
+// ---- The other threads
+
+const char* StateOfThread(char state) {
+  switch (state) {
+    case 'R': return "running";
+    case 'S': return "sleeping";
+    case 'D': return "waiting for a disk";
+    case 'T':
+    case 't': return "stopped";
+    case 'Z':
+    case 'X': return "ended";
+    default: return "unknown";
+  }
+}
+
+void CollectThreads(bool may_interrupt) {
+  const int64_t deadline_ns = std::min(g_deadline_ns, MonotonicNowNs() + kMostThreadsNs);
+  if (!g_threads.List(deadline_ns)) g_text.Add("the threads cannot be listed: /proc/self/task: errno %d\n", errno);
+  for (CrashThread& thread : g_threads.listed()) {
+    if (g_faults >= kMostFaults || MonotonicNowNs() >= deadline_ns) break;
+    if (!Try([&] { g_threads.Look(thread, g_failed, may_interrupt); })) thread.outcome = CrashThread::Outcome::kFault;
+  }
+  g_threads.AskRest(deadline_ns);
+}
+
+// Whether both are told by one text.
+bool IsAlike(const CrashThread& a, const CrashThread& b) {
+  return a.hash == b.hash && a.state == b.state && a.outcome == b.outcome && a.failed_signal == b.failed_signal &&
+         a.stack.fiber == nullptr && b.stack.fiber == nullptr && a.stack.walk.end == b.stack.walk.end &&
+         std::ranges::equal(a.pcs(), b.pcs());
+}
+
+void AddThreadName(const CrashThread& thread) {
+  g_text.Add("%d \"", thread.id());
+  g_text.AddEscaped(thread.name.view());
+  g_text.Add("\"");
+}
+
+void AddThreadState(const CrashThread& thread) {
+  if (thread.failed_signal != 0) {
+    g_text.Add(" [SIG%s, too]", sigabbrev_np(thread.failed_signal));
+  } else {
+    g_text.Add(" [%s]", StateOfThread(thread.state));
+  }
+}
+
+void AddWhyNoStack(CrashThread::Outcome outcome) {
+  using Outcome = CrashThread::Outcome;
+  const int number = internal::StackSignalNumber();
+  switch (outcome) {
+    case Outcome::kEnded:
+    case Outcome::kStopped: g_text.Add("    no stack\n"); return;
+    case Outcome::kBlocksSignal: g_text.Add("    no stack: the thread blocks signal %d, which asks for it\n", number); return;
+    case Outcome::kRefused: g_text.Add("    no stack: no signal could be sent\n"); return;
+    case Outcome::kNoSignal: g_text.Add("    no stack: the application uses the signal that asks for it\n"); return;
+    case Outcome::kUnseen: g_text.Add("    no stack: where it sleeps was not to be seen\n"); return;
+    case Outcome::kFault: g_text.Add("    fault while reading this stack\n"); return;
+    default: g_text.Add("    no stack: no answer in time\n"); return;
+  }
+}
+
+void AddThreadStack(const CrashThread& thread) {
+  if (thread.pcs().empty()) {
+    AddWhyNoStack(thread.outcome);
+    return;
+  }
+  bool is_first = true;
+  for (const uintptr_t pc : thread.pcs()) {
+    g_text.AddPc(pc, is_first);
+    is_first = false;
+  }
+  if (thread.stack.walk.end != UnwindEnd::kRoot) g_text.Add("    ... (outer frames are missing)\n");
+}
+
+void AddThreadOnFiber(const CrashThread& thread) {
+  const ControlBlock& fiber = *thread.stack.fiber;
+  g_text.Add("\nthread ");
+  AddThreadName(thread);
+  AddThreadState(thread);
+  const bool is_same = thread.stack.fiber_id != 0 && fiber.id.load(std::memory_order_relaxed) == thread.stack.fiber_id;
+  if (thread.stack.fiber_id != 0) g_text.Add(" runs fiber %" PRIu64, thread.stack.fiber_id);
+  if (is_same) g_text.AddFiberName(fiber);
+  g_text.Add(":\n");
+  AddThreadStack(thread);
+  if (is_same) g_text.AddCreator(fiber);
+}
+
+// `threads`: the first one and those after it; the ones that are like it are marked as told.
+void AddThreadsAlike(std::span<CrashThread> threads) {
+  CrashThread& first = threads.front();
+  const auto is_alike = [&first](const CrashThread& thread) { return IsAlike(first, thread); };
+  const auto count = std::ranges::count_if(threads, is_alike);
+  if (count == 1) {
+    g_text.Add("\nthread ");
+    AddThreadName(first);
+    AddThreadState(first);
+  } else {
+    g_text.Add("\n%td threads", count);
+    AddThreadState(first);
+  }
+  g_text.Add(":\n");
+  AddThreadStack(first);
+  if (count == 1) return;
+  constexpr int kOnOneLine = 6;
+  int names = 0;
+  for (CrashThread& thread : threads) {
+    if (!is_alike(thread)) continue;
+    g_text.Add(names == 0 ? "these are " : names % kOnOneLine == 0 ? ",\n    " : ", ");
+    AddThreadName(thread);
+    ++names;
+    if (&thread != &first) thread.outcome = CrashThread::Outcome::kGone;
+  }
+  g_text.Add("\n");
+}
+
+// Those that run fibers first: what was running is what a reader looks for.
+void AddThreads(bool may_interrupt) {
+  CollectThreads(may_interrupt);
+  const std::span<CrashThread> threads = g_threads.listed();
+  const auto is_listed = [](const CrashThread& thread) { return thread.outcome != CrashThread::Outcome::kGone; };
+  g_text.Add("\n%zu other threads\n", static_cast<size_t>(std::ranges::count_if(threads, is_listed)) + g_threads.overflow());
+  for (const bool on_fiber : {true, false}) {
+    for (size_t i = 0; i < threads.size(); ++i) {
+      if (!is_listed(threads[i]) || (threads[i].stack.fiber != nullptr) != on_fiber) continue;
+      if (g_faults >= kMostFaults || TimeIsUp()) {
+        g_text.Add("cut off: %s\n", TimeIsUp() ? "it took too long" : "too many faults");
+        g_text.Flush();
+        return;
+      }
+      const auto add = [&] { on_fiber ? AddThreadOnFiber(threads[i]) : AddThreadsAlike(threads.subspan(i)); };
+      if (!Try(add)) g_text.Add("\nfault while writing of thread %d\n", threads[i].id());
+    }
+  }
+  if (const size_t count = g_threads.overflow(); count != 0) {
+    g_text.Add("\n%zu more threads, beyond the first %zu\n", count, CrashThreads::kMost);
+  }
   g_text.Flush();
 }
 
@@ -253,7 +403,7 @@ bool IsFault(int signal) {
   return false;
 }
 
-void Dump(int signal, const siginfo_t& info, const void* context) {
+void Dump(int signal, const siginfo_t& info, const void* context, bool process_may_go_on) {
   const Registers registers = InterruptedRegisters(context);
   const Traceback traceback = g_traceback.load(std::memory_order_relaxed);
   if (IsFault(signal) && info.si_code > 0) internal::ReportIfOverflow(reinterpret_cast<uintptr_t>(info.si_addr));
@@ -264,7 +414,10 @@ void Dump(int signal, const siginfo_t& info, const void* context) {
   if (traceback != Traceback::kNone && !has_been_told) {
     if (!Try([&] { AddStackWhereItStruck(fiber, registers); })) g_text.Add("fault while reading this stack\n");
   }
-  if (traceback == Traceback::kAll) AddAllFibers(fiber);
+  if (traceback == Traceback::kAll) {
+    AddThreads(!process_may_go_on);
+    AddAllFibers(fiber);
+  }
   g_text.Flush();
 }
 
@@ -287,6 +440,7 @@ void OnSignal(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   const pid_t self = gettid();
   pid_t owner = 0;
+  FailedThreads::Entry* waiting = nullptr;
   while (!g_owner.compare_exchange_strong(owner, self)) {
     if (owner == self) {  // a fault in the dump itself
       if (g_can_recover != 0 && ++g_faults <= kMostFaults) siglongjmp(g_recovery, 1);
@@ -302,15 +456,17 @@ void OnSignal(int signal, siginfo_t* info, void* context) {
       PassOn(signal, *info);
       return;
     }
+    if (waiting == nullptr) waiting = g_failed.Enter(self, signal, InterruptedRegisters(context));
     poll(nullptr, 0, 10);
     owner = 0;
   }
+  g_failed.Leave(waiting);
   g_faults = 0;
   g_deadline_ns = MonotonicNowNs() + kMostNs;
-  Dump(signal, *info, context);
   const bool quit_ends_process = g_quit_ends_process.load(std::memory_order_relaxed);
-  if (signal == SIGQUIT && (!quit_ends_process || HasOwnHandler(signal))) {
-    // The process may go on, and fail later.
+  const bool process_may_go_on = signal == SIGQUIT && (!quit_ends_process || HasOwnHandler(signal));
+  Dump(signal, *info, context, process_may_go_on);
+  if (process_may_go_on) {
     g_groups.Clear();
     g_owner.store(0);
   } else {
@@ -345,6 +501,8 @@ void InstallCrashDump(const CrashDumpOptions& options) {
     InstallFatalReports();  // first: its handlers are the previous ones of ours
     UnwindTable::Refresh();
     PrepareThreadForFatalReports();
+    // Without a free number the dump says so.
+    (void)internal::PrepareStackSignal();
     struct sigaction action = {};
     action.sa_sigaction = OnSignal;
     // The faults stay unblocked: the kernel ends a process whose handler faults while the signal is blocked.

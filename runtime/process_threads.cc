@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -100,9 +101,9 @@ void SetOtherStacks(std::vector<ThreadSnapshot>& threads, const ThreadOptions& o
 std::vector<ThreadSnapshot> CaptureThreads(const ThreadOptions& options) {
   std::vector<ThreadSnapshot> threads;
   for (const int id : ThreadIds()) {
-    std::optional<internal::ThreadIdentity> identity = internal::IdentityOfThread(id);
+    const std::optional<internal::ThreadIdentity> identity = internal::IdentityOfThread(id);
     if (!identity) continue;
-    threads.push_back({.thread_id = id, .name = std::move(identity->name), .state = identity->state});
+    threads.push_back({.thread_id = id, .name = std::string(identity->name.view()), .state = identity->state});
   }
   SetOtherStacks(threads, options);
   for (ThreadSnapshot& thread : threads) {

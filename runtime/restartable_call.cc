@@ -8,10 +8,9 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <optional>
 #include <string_view>
-
-#include "absl/strings/str_format.h"
 
 namespace fiberscope::internal {
 namespace {
@@ -45,8 +44,10 @@ bool SocketReceiveOutlives(int socket) {
 
 // By name: fstat() on somebody's network file system may hang.
 bool ReadOutlives(int file) {
+  std::array<char, 32> path;
+  std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", file);
   std::array<char, 32> target;
-  const ssize_t size = readlink(absl::StrFormat("/proc/self/fd/%d", file).c_str(), target.data(), target.size());
+  const ssize_t size = readlink(path.data(), target.data(), target.size());
   if (size <= 0) return false;
   const std::string_view name(target.data(), static_cast<size_t>(size));
   return name.starts_with("pipe:[") || (name.starts_with("socket:[") && SocketReceiveOutlives(file));

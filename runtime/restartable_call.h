@@ -6,8 +6,8 @@
 // child processes. Not for sleeps, polls, deadlines (signal(7), "Interruption of system calls and library functions"), writes
 // (which end with what has been written so far), and file systems, whose servers decide for themselves.
 //
-// Thread-safe. Looks at descriptors of this process (readlink, getsockopt: never blocks). A descriptor that is closed or
-// replaced by another thread while the call sleeps on it is judged as what it has become.
+// Thread-safe. Async-signal-safe, but for errno. Looks at descriptors of this process (readlink, getsockopt: never blocks). A
+// descriptor that is closed or replaced by another thread while the call sleeps on it is judged as what it has become.
 #ifndef FIBERSCOPE_RUNTIME_RESTARTABLE_CALL_H_
 #define FIBERSCOPE_RUNTIME_RESTARTABLE_CALL_H_
 

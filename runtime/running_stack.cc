@@ -2,83 +2,54 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <utility>
 
 #include "runtime/base/clock.h"
-#include "runtime/control_block.h"
-#include "runtime/fiber_pool.h"
 #include "runtime/instant.h"
 #include "runtime/restartable_call.h"
+#include "runtime/sleeping_stack.h"
 #include "runtime/thread_status.h"
 
 namespace fiberscope {
 namespace {
 
-using internal::ControlBlock;
-using internal::SystemCall;
 
 // A thread that wakes up and goes back to sleep all the time is left at that: as asleep, without a stack.
 constexpr int kMaxAttempts = 3;
 
-// Of a stack whose bounds are not known: most have no more, the second and third size are for what does not fit.
-constexpr size_t kCopySizes[] = {16 << 10, 256 << 10, 4 << 20};
+// Of a stack whose bounds are not known, at most.
+constexpr size_t kCopyBytes = 4 << 20;
 
-// The bytes of a copy, kept from one thread to the next.
-using CopyBuffer = std::vector<std::byte>;
-
-// Copies as much as the walk needs, up to the largest size.
-UnwindResult WalkInCopy(const UnwindTable& table, const SystemCall& call, CopyBuffer& buffer, std::span<uintptr_t> pcs) {
-  UnwindResult result;
-  for (const size_t bytes : kCopySizes) {
-    if (buffer.size() < bytes) buffer.resize(bytes);
-    const StackMemory stack = CopyStack(call.sp, std::span(buffer).first(bytes));
-    result = UnwindFromPcAndSp(table, call.pc, call.sp, stack, pcs);
-    // A copy that is not full has all that there is.
-    if (result.end != UnwindEnd::kBadFrame || stack.bounds.size() < bytes) break;
-  }
-  return result;
-}
+// Kept from one thread to the next. Untouched bytes of it cost nothing.
+using CopyBuffer = std::unique_ptr<std::byte[]>;
 
 // A thread that was walked from outside, and what proves that it still sleeps.
 struct Sleeper {
   const RunningThread* thread = nullptr;
-  uint64_t sleeps = 0;
-  SystemCall call;
-  ControlBlock* stands_on = nullptr;
+  internal::SleepingStack walked;
   const RunningStack* stack = nullptr;
 };
 
-// From outside. Nothing: the thread runs, or did in between. Exact, because the thread has slept from the first look at its
-// system call to the last one; the order of the four looks is what proves it (thread_status.h).
-std::optional<RunningStack> WalkSleeping(const UnwindTable& table, const RunningThread& thread, SystemCall& call,
-                                         CopyBuffer& buffer, Sleeper& sleeper) {
-  const auto sleeps = internal::SleepCount(thread.thread_id);
-  const auto before = internal::SleepingSystemCall(thread.thread_id);
-  if (!sleeps || !before) return std::nullopt;
-  call = *before;
+// From outside. Nothing: the thread runs, or did in between.
+std::optional<RunningStack> WalkOne(const UnwindTable& table, const RunningThread& thread, CopyBuffer& buffer, Sleeper& sleeper) {
+  if (thread.copy_stack && buffer == nullptr) buffer = std::make_unique_for_overwrite<std::byte[]>(kCopyBytes);
+  internal::ThreadFileBuffer file;
   RunningStack stack;
-  StackBounds bounds;
-  bool is_copied = false;
-  ControlBlock* const fiber = internal::FiberPool::Instance().BlockOfStack(call.sp);
-  if (fiber != nullptr) {
-    bounds = fiber->stack();
-    stack.fiber = fiber->fiber_id();
-    stack.word = fiber->state.Load();
-  } else if (call.sp >= thread.own_stack.low && call.sp < thread.own_stack.high) {
-    bounds = thread.own_stack;
-  } else {
-    is_copied = thread.copy_stack;
-  }
   stack.pcs.resize(RunningStack::kMaxFrames);
-  const UnwindResult result = is_copied ? WalkInCopy(table, call, buffer, stack.pcs)
-                                        : UnwindFromPcAndSp(table, call.pc, call.sp, bounds, stack.pcs);
-  stack.pcs.resize(result.depth);
-  stack.end = result.end;
+  const auto walked = internal::WalkSleeping(
+      table, thread.thread_id, thread.own_stack,
+      {.file = file, .copy = {buffer.get(), thread.copy_stack ? kCopyBytes : 0}, .pcs = stack.pcs});
+  if (!walked) return std::nullopt;
+  if (walked->fiber != nullptr) {
+    stack.fiber = walked->fiber->fiber_id();
+    stack.word = walked->word;
+  }
+  stack.pcs.resize(walked->walk.depth);
+  stack.end = walked->walk.end;
   stack.outcome = RunningStack::Outcome::kCaptured;
-  if (internal::SleepingSystemCall(thread.thread_id) != call) return std::nullopt;
-  if (internal::SleepCount(thread.thread_id) != sleeps) return std::nullopt;
-  sleeper = {.thread = &thread, .sleeps = *sleeps, .call = call, .stands_on = fiber};
+  sleeper = {.thread = &thread, .walked = *walked};
   return stack;
 }
 
@@ -87,20 +58,14 @@ bool CaptureWithoutSignal(const UnwindTable& table, const RunningThread& thread,
                           Sleeper& sleeper) {
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     if (!internal::SleepingSystemCall(thread.thread_id)) return false;
-    SystemCall call;
-    auto walked = WalkSleeping(table, thread, call, buffer, sleeper);
+    auto walked = WalkOne(table, thread, buffer, sleeper);
     if (!walked) continue;
     stack = std::move(*walked);
-    return stack.end != UnwindEnd::kUnknownRegister || !internal::OutlivesSignal(call) ||
+    return stack.end != UnwindEnd::kUnknownRegister || !internal::OutlivesSignal(sleeper.walked.call) ||
            internal::SignalIsBlocked(thread.thread_id, internal::StackSignalNumber());
   }
   stack.outcome = RunningStack::Outcome::kRestless;
   return true;
-}
-
-bool SleepsStill(const Sleeper& sleeper) {
-  return sleeper.thread != nullptr && internal::SleepingSystemCall(sleeper.thread->thread_id) == sleeper.call &&
-         internal::SleepCount(sleeper.thread->thread_id) == sleeper.sleeps;
 }
 
 // While all other threads are held. The instant is between the walks and the first look here: who has slept until that was
@@ -109,13 +74,15 @@ bool RecordSleepers(internal::Instant& instant, std::span<const Sleeper> sleeper
   for (const Sleeper& sleeper : sleepers) {
     if (sleeper.thread == nullptr) return false;
     const StackBounds& own = sleeper.thread->own_stack;
-    internal::RecordHeld(instant.word(), {.stands_on = sleeper.stands_on,
-                                          .on_own_stack = sleeper.call.sp >= own.low && sleeper.call.sp < own.high,
+    internal::RecordHeld(instant.word(), {.stands_on = sleeper.walked.fiber,
+                                          .on_own_stack = own.low <= sleeper.walked.call.sp && sleeper.walked.call.sp < own.high,
                                           .runs = sleeper.thread->runs,
                                           .pcs = sleeper.stack->pcs,
                                           .truncated = sleeper.stack->end != UnwindEnd::kRoot});
   }
-  return std::ranges::all_of(sleepers, SleepsStill);
+  return std::ranges::all_of(sleepers, [](const Sleeper& sleeper) {
+    return internal::SleepsStill(sleeper.thread->thread_id, sleeper.walked);
+  });
 }
 
 }  // namespace

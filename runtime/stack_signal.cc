@@ -1,5 +1,6 @@
 #include "runtime/stack_signal.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -25,7 +26,13 @@ namespace fiberscope::internal {
 namespace {
 
 // One per processor that a scheduler can have, and some for threads that owe an answer.
-constexpr size_t kSlots = 256;
+constexpr size_t kRequestSlots = 256;
+// The last ones, which AskInCrash has for itself.
+constexpr size_t kCrashSlots = 64;
+constexpr size_t kSlots = kRequestSlots + kCrashSlots;
+
+// Of AskInCrash, which looks for answers so often.
+constexpr int kStepMs = 1;
 
 // Of a stack whose bounds are not known. Frames of 128 bytes, on average, fill as many of these as RunningStack has room for.
 constexpr size_t kCopyBytes = 64 << 10;
@@ -41,7 +48,9 @@ struct Place {
   RunningThread thread;
   StackCopy* copy;  // made at the first request that needs it, never freed: a handler may be at work in it
   InstantWord instant;  // none: do not wait
+  bool copy_always;
   // The answer: written between Begin and Finish.
+  const ControlBlock* fiber;
   uint64_t fiber_id;
   StateWord word;
   UnwindResult walk;
@@ -51,6 +60,9 @@ struct Place {
 constinit std::mutex g_mutex;  // requests take turns
 constinit std::atomic<int> g_signal{0};  // written under g_mutex
 constinit std::array<Place, kSlots> g_places{};
+constinit std::array<StackCopy, kCrashSlots> g_crash_copies{};
+// Whom the crash places have been asked for, in this turn.
+constinit std::array<CrashStack*, kCrashSlots> g_crash_asked{};
 // A futex: counts answers, so that who waits for one looks again.
 constinit std::atomic<uint32_t> g_answers{0};
 
@@ -66,6 +78,7 @@ void Answer(Place& place, const Registers& interrupted) {
   ControlBlock* const fiber = FiberPool::Instance().BlockOfStack(interrupted.sp);
   const bool on_own_stack = fiber == nullptr && IsIn(place.thread.own_stack, interrupted.sp);
   StackMemory stack;
+  place.fiber = fiber;
   if (fiber != nullptr) {
     stack = fiber->stack();
     place.fiber_id = fiber->id.load(std::memory_order_relaxed);
@@ -75,6 +88,7 @@ void Answer(Place& place, const Registers& interrupted) {
   } else if (place.thread.copy_stack) {
     stack = CopyStack(interrupted.sp, place.copy->bytes);
   }
+  if (place.copy_always) stack = CopyStack(interrupted.sp, place.copy->bytes);
   place.walk = Unwind(*UnwindTable::Current(), interrupted, stack, place.pcs);
   if (place.instant.phase() == InstantWord::Phase::kNone) return;
   // ThreadSanitizer puts handlers off and calls them where the thread stands by then: the registers are of an earlier moment.
@@ -164,11 +178,14 @@ int Send(int thread_id, uintptr_t ticket) {
   return syscall(SYS_rt_tgsigqueueinfo, getpid(), thread_id, number, &info) == 0 ? 0 : errno;
 }
 
+std::span<Place> RequestPlaces() { return std::span(g_places).first(kRequestSlots); }
+std::span<Place> CrashPlaces() { return std::span(g_places).last(kCrashSlots); }
+
 // One request. g_mutex held.
 class Request {
  public:
   Request() {
-    for (Place& place : g_places) {
+    for (Place& place : RequestPlaces()) {
       place.slot.Release();  // answered after its time
       if (place.slot.IsOwed() && !SignalIsPending(place.thread.thread_id, g_signal.load(std::memory_order_relaxed))) {
         place.slot.ForgiveDebt();
@@ -243,18 +260,100 @@ class Request {
   // The one where the thread owes an answer, else a free one.
   static Place* FindPlace(const RunningThread& thread) {
     Place* free = nullptr;
-    for (Place& place : g_places) {
+    for (Place& place : RequestPlaces()) {
       if (place.slot.IsOwed() && place.thread.thread_id == thread.thread_id) return &place;
       if (free == nullptr && place.slot.IsFree()) free = &place;
     }
     return free;
   }
 
-  std::array<Asked, kSlots> asked_;
+  std::array<Asked, kRequestSlots> asked_;
   size_t asked_count_ = 0;
 };
 
+// ---- In a crash
+
+// Asks as many as there are places for; returns how many were dealt with.
+size_t AskInOneTurn(std::span<CrashStack* const> stacks) {
+  size_t done = 0;
+  const std::span<Place> places = CrashPlaces();
+  for (size_t i = 0; i < places.size(); ++i) {
+    Place& place = places[i];
+    g_crash_asked[i] = nullptr;
+    if (done == stacks.size()) continue;
+    // What earlier turns have left. A signal that is still on its way will find another number; a handler at work keeps the place.
+    place.slot.Release();
+    place.slot.ForgiveDebt();
+    if (!place.slot.IsFree()) continue;
+    CrashStack& stack = *stacks[done++];
+    place.thread = {.thread_id = stack.thread_id, .own_stack = {}};
+    place.copy = &g_crash_copies[i];
+    place.copy_always = true;
+    const int error = Send(stack.thread_id, Ticket(kRequestSlots + i, place.slot.Ask()));
+    if (error == 0) {
+      stack.outcome = RunningStack::Outcome::kNoAnswer;
+      g_crash_asked[i] = &stack;
+    } else {
+      place.slot.TakeBack();
+      stack.outcome = error == ESRCH ? RunningStack::Outcome::kNoThread : RunningStack::Outcome::kRefused;
+    }
+  }
+  return done;
+}
+
+// In steps, not by the futex: of two who wait for it, one would be woken.
+void AwaitCrashAnswers(int64_t deadline_ns) {
+  const auto is_open = [](size_t i) { return g_crash_asked[i] != nullptr && !CrashPlaces()[i].slot.IsAnswered(); };
+  for (size_t i = 0; i < kCrashSlots;) {
+    if (!is_open(i)) {
+      ++i;
+    } else if (MonotonicNowNs() >= deadline_ns) {
+      return;
+    } else {
+      poll(nullptr, 0, kStepMs);
+    }
+  }
+}
+
+void CollectCrashAnswers() {
+  for (size_t i = 0; i < kCrashSlots; ++i) {
+    if (g_crash_asked[i] == nullptr) continue;
+    Place& place = CrashPlaces()[i];
+    place.slot.Withdraw();
+    if (!place.slot.IsAnswered()) continue;
+    CrashStack& stack = *g_crash_asked[i];
+    stack.outcome = RunningStack::Outcome::kCaptured;
+    stack.fiber = place.fiber;
+    stack.fiber_id = place.fiber_id;
+    stack.walk = place.walk;
+    if (stack.walk.depth > stack.pcs.size()) stack.walk = {.depth = stack.pcs.size(), .end = UnwindEnd::kBufferFull};
+    std::copy_n(place.pcs.begin(), stack.walk.depth, stack.pcs.begin());
+    place.slot.Release();
+  }
+}
+
 }  // namespace
+
+void AskInCrash(std::span<CrashStack* const> stacks, int64_t deadline_ns) {
+  struct sigaction now;
+  const int number = g_signal.load(std::memory_order_relaxed);
+  const bool is_ours = number != 0 && sigaction(number, nullptr, &now) == 0 && IsOurs(now) && UnwindTable::Current() != nullptr;
+  for (CrashStack* const stack : stacks) {
+    stack->outcome = is_ours ? RunningStack::Outcome::kNoTime : RunningStack::Outcome::kNoSignal;
+  }
+  if (!is_ours) return;
+  while (!stacks.empty()) {
+    // As in AskForStacks.
+    const size_t turns = (stacks.size() + kCrashSlots - 1) / kCrashSlots;
+    const int64_t now_ns = MonotonicNowNs();
+    if (now_ns >= deadline_ns) return;
+    const size_t done = AskInOneTurn(stacks);
+    if (done == 0) poll(nullptr, 0, kStepMs);  // late handlers are at work in all places
+    stacks = stacks.subspan(done);
+    AwaitCrashAnswers(now_ns + (deadline_ns - now_ns) / static_cast<int64_t>(turns));
+    CollectCrashAnswers();
+  }
+}
 
 absl::Status AskForStacks(std::span<const RunningThread> threads, std::chrono::nanoseconds timeout,
                           std::span<RunningStack> stacks, const InstantRequest* instant) {
@@ -270,7 +369,7 @@ absl::Status AskForStacks(std::span<const RunningThread> threads, std::chrono::n
   Request request;
   for (size_t done = 0; done < threads.size() || instant != nullptr;) {
     // One silent thread among the first must not take the time of all: each turn has its share of what is left.
-    const size_t turns = (threads.size() - done + kSlots - 1) / kSlots;
+    const size_t turns = (threads.size() - done + kRequestSlots - 1) / kRequestSlots;
     const int64_t now_ns = MonotonicNowNs();
     done += request.Ask(threads.subspan(done), word, stacks.subspan(done));
     if (instant != nullptr) {
@@ -283,6 +382,11 @@ absl::Status AskForStacks(std::span<const RunningThread> threads, std::chrono::n
     request.Collect();
   }
   return absl::OkStatus();
+}
+
+absl::Status PrepareStackSignal() {
+  const std::lock_guard lock(g_mutex);
+  return ChooseSignal();
 }
 
 int StackSignalNumber() { return g_signal.load(std::memory_order_relaxed); }

@@ -25,7 +25,9 @@
 #ifndef FIBERSCOPE_RUNTIME_STACK_SIGNAL_H_
 #define FIBERSCOPE_RUNTIME_STACK_SIGNAL_H_
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -91,8 +93,35 @@ struct InstantRequest {
 absl::Status AskForStacks(std::span<const RunningThread> threads, std::chrono::nanoseconds timeout,
                           std::span<RunningStack> stacks, const InstantRequest* instant = nullptr);
 
-// The signal in use; 0 before the first request.
+// The signal in use; 0 before the first request and before PrepareStackSignal().
 int StackSignalNumber();
+
+// Chooses the signal now, as a request would. kResourceExhausted: the application uses all.
+absl::Status PrepareStackSignal();
+
+struct ControlBlock;
+
+// One thread of a request by AskInCrash.
+struct CrashStack {
+  static constexpr size_t kMaxFrames = 64;
+  int thread_id = 0;
+  RunningStack::Outcome outcome = RunningStack::Outcome::kCaptured;
+  // The rest: of a captured stack, otherwise as it was before.
+  const ControlBlock* fiber = nullptr;  // on whose stack the thread stood
+  uint64_t fiber_id = 0;
+  UnwindResult walk = {};
+  std::array<uintptr_t, kMaxFrames> pcs = {};
+};
+
+// The same for the handler of a fatal signal (crash_dump.h): takes no lock, waits for no other request, allocates nothing, because
+// it has places of its own. PrepareStackSignal() must have been called; kNoSignal: not done, or the application has taken the
+// number since. Each of `stacks` gets its outcome; kNoTime: the deadline was over before its turn came, at 64 threads a turn.
+//
+// Every stack is walked in a copy, a fiber's too: what its control block says may be wrong by now, and a fault in the thread that
+// is asked would end the process.
+//
+// Async-signal-safe, but for errno. One thread of the process at a time.
+void AskInCrash(std::span<CrashStack* const> stacks, int64_t deadline_ns);
 
 }  // namespace internal
 }  // namespace fiberscope

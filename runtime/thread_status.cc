@@ -5,34 +5,28 @@
 
 #include <cerrno>
 #include <charconv>
-#include <string>
+#include <cstdio>
 #include <string_view>
-
-#include "absl/strings/str_format.h"
 
 namespace fiberscope::internal {
 namespace {
 
-// Up to a buffer full of it; empty when there is no such file.
-class TaskFile {
- public:
-  TaskFile(int thread_id, std::string_view name) {
-    const int file = open(absl::StrFormat("/proc/self/task/%d/%s", thread_id, name).c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0) return;
-    while (size_ < text_.size()) {
-      const ssize_t got = read(file, text_.data() + size_, text_.size() - size_);
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) break;
-      size_ += static_cast<size_t>(got);
-    }
-    close(file);
+// The file of that name, as much of it as fits `buffer`; empty when there is none.
+std::string_view Read(int thread_id, const char* name, std::span<char> buffer) {
+  std::array<char, 64> path;
+  std::snprintf(path.data(), path.size(), "/proc/self/task/%d/%s", thread_id, name);
+  const int file = open(path.data(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return {};
+  size_t size = 0;
+  while (size < buffer.size()) {
+    const ssize_t got = read(file, buffer.data() + size, buffer.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    size += static_cast<size_t>(got);
   }
-  std::string_view text() const { return {text_.data(), size_}; }
-
- private:
-  std::array<char, 4096> text_;  // "status" has 1.5 KB; more where a machine has hundreds of CPUs, but not before what we read
-  size_t size_ = 0;
-};
+  close(file);
+  return {buffer.data(), size};
+}
 
 template <typename Integer>
 std::optional<Integer> ParseInteger(std::string_view text, int base) {
@@ -42,9 +36,8 @@ std::optional<Integer> ParseInteger(std::string_view text, int base) {
   return value;
 }
 
-// What stands behind "name:\t" in a status file.
-std::string_view StatusField(std::string_view status, std::string_view name) {
-  const std::string key = absl::StrFormat("\n%s:\t", name);
+// What stands behind "\nname:\t" in a status file.
+std::string_view StatusField(std::string_view status, std::string_view key) {
   const size_t begin = status.find(key);
   if (begin == std::string_view::npos) return {};
   const std::string_view rest = status.substr(begin + key.size());
@@ -52,15 +45,15 @@ std::string_view StatusField(std::string_view status, std::string_view name) {
 }
 
 // Whether the number is in one of the sets of a status file.
-bool HasSignal(int thread_id, std::string_view set, int signal_number) {
-  const auto signals = ParseInteger<uint64_t>(StatusField(TaskFile(thread_id, "status").text(), set), 16);
+bool HasSignal(std::string_view status, std::string_view key, int signal_number) {
+  const auto signals = ParseInteger<uint64_t>(StatusField(status, key), 16);
   return signals.has_value() && signal_number > 0 && (*signals >> (signal_number - 1) & 1) != 0;
 }
 
 }  // namespace
 
-bool SleepsInKernel(int thread_id) {
-  const auto identity = IdentityOfThread(thread_id);
+bool SleepsInKernel(int thread_id, std::span<char> buffer) {
+  const auto identity = IdentityOfThread(thread_id, buffer);
   return identity.has_value() && identity->state != 'R';
 }
 
@@ -94,15 +87,21 @@ std::optional<SystemCall> ParseSystemCall(std::string_view line) {
   return call;
 }
 
-std::optional<SystemCall> SleepingSystemCall(int thread_id) { return ParseSystemCall(TaskFile(thread_id, "syscall").text()); }
-
-std::optional<uint64_t> SleepCount(int thread_id) {
-  return ParseInteger<uint64_t>(StatusField(TaskFile(thread_id, "status").text(), "voluntary_ctxt_switches"), 10);
+std::optional<SystemCall> SleepingSystemCall(int thread_id, std::span<char> buffer) {
+  return ParseSystemCall(Read(thread_id, "syscall", buffer));
 }
 
-bool SignalIsPending(int thread_id, int signal_number) { return HasSignal(thread_id, "SigPnd", signal_number); }
+std::optional<uint64_t> SleepCount(int thread_id, std::span<char> buffer) {
+  return ParseInteger<uint64_t>(StatusField(Read(thread_id, "status", buffer), "\nvoluntary_ctxt_switches:\t"), 10);
+}
 
-bool SignalIsBlocked(int thread_id, int signal_number) { return HasSignal(thread_id, "SigBlk", signal_number); }
+bool SignalIsPending(int thread_id, int signal_number, std::span<char> buffer) {
+  return HasSignal(Read(thread_id, "status", buffer), "\nSigPnd:\t", signal_number);
+}
+
+bool SignalIsBlocked(int thread_id, int signal_number, std::span<char> buffer) {
+  return HasSignal(Read(thread_id, "status", buffer), "\nSigBlk:\t", signal_number);
+}
 
 // "4711 (name) S ...": the name may have brackets and blanks of its own, so the last closing one counts.
 std::optional<ThreadIdentity> ParseThreadIdentity(std::string_view line) {
@@ -110,11 +109,11 @@ std::optional<ThreadIdentity> ParseThreadIdentity(std::string_view line) {
   const size_t name_end = line.rfind(')');
   if (name_begin == std::string_view::npos || name_end == std::string_view::npos || name_end < name_begin) return std::nullopt;
   if (name_end + 2 >= line.size()) return std::nullopt;
-  return ThreadIdentity{.name = std::string(line.substr(name_begin + 1, name_end - name_begin - 1)), .state = line[name_end + 2]};
+  return ThreadIdentity{.name = ThreadName(line.substr(name_begin + 1, name_end - name_begin - 1)), .state = line[name_end + 2]};
 }
 
-std::optional<ThreadIdentity> IdentityOfThread(int thread_id) {
-  return ParseThreadIdentity(TaskFile(thread_id, "stat").text());
+std::optional<ThreadIdentity> IdentityOfThread(int thread_id, std::span<char> buffer) {
+  return ParseThreadIdentity(Read(thread_id, "stat", buffer));
 }
 
 }  // namespace fiberscope::internal

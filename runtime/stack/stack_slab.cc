@@ -183,6 +183,8 @@ absl::Status StackSlab::Rep::AddChunk() {
   }
   // Fails only on a kernel without transparent huge pages.
   madvise(memory, bytes, MADV_NOHUGEPAGE);
+  // Until AddBatch. Otherwise a core file is as long as the reservation, and the kernel looks at each page of it.
+  madvise(memory, bytes, MADV_DONTDUMP);
   NameMapping(memory, bytes);
   chunks[count] = {.base = reinterpret_cast<uintptr_t>(memory),
                    .first_slot = first_slot,
@@ -214,6 +216,8 @@ absl::StatusOr<uint32_t> StackSlab::AddBatch() {
   const Rep::Chunk& chunk = rep_->chunks[rep_->chunk_count.load(std::memory_order_relaxed) - 1];
   const uint32_t index = first_slot - chunk.first_slot;
   const uint32_t count = static_cast<uint32_t>(rep_->slots_per_batch);
+  // Before the guards, which may cut the mapping up. Fails where there are too many mappings: then no core file has these stacks.
+  madvise(reinterpret_cast<void*>(rep_->SlotBase({&chunk, index})), count * rep_->slot_bytes, MADV_DODUMP);
   const GuardedPages guarded =
       InstallGuards(rep_->SlotBase({&chunk, index}), rep_->slot_bytes, count, rep_->facilities);
   chunk.guarded[index / count] = static_cast<uint16_t>(guarded.count);

@@ -10,6 +10,8 @@
 // (RLIMIT_AS, strict overcommit), the heap needs some too. Never huge pages (MADV_NOHUGEPAGE): a touched stack costs
 // 4 KiB, not 2 MiB.
 //
+// In a core file are the slots that are ready, not the rest of the reservation (MADV_DONTDUMP).
+//
 // How a slot is guarded depends on the machine: stack_guard.h. A slot that could not be guarded keeps its lowest page
 // unused, as a canary: it reads as zero until something overflows into it (CanaryIntact).
 //

@@ -25,6 +25,7 @@
 
 #include "absl/debugging/symbolize.h"
 #include "gmock/gmock.h"
+#include "runtime/base/clock.h"
 #include "runtime/thread_status.h"
 #include "tests/runtime/unwind/guarded_stack.h"
 
@@ -375,6 +376,80 @@ TEST_F(StackSignalTest, OfAnUnknownStackACopyIsWalkedIfThatIsAskedFor) {
   EXPECT_THAT(Functions(stack)[0], HasSubstr("SpinInner"));
 }
 
+// ---- In a crash
+
+std::vector<std::string> Functions(const CrashStack& stack) {
+  return Functions(RunningStack{.outcome = stack.outcome,
+                                .fiber = {},
+                                .word = {},
+                                .pcs = {stack.pcs.begin(), stack.pcs.begin() + static_cast<ptrdiff_t>(stack.walk.depth)}});
+}
+
+int64_t In(std::chrono::nanoseconds time) { return MonotonicNowNs() + time.count(); }
+
+TEST_F(StackSignalTest, InACrashAsManyAsThereAreAnswerInTurns) {
+  ASSERT_TRUE(PrepareStackSignal().ok());
+  TestThread thread([] { Descend(100); });
+  AskUntilIn(thread.running(), "SpinInner");
+  std::vector<CrashStack> stacks(200);
+  std::vector<CrashStack*> pointers;
+  for (CrashStack& stack : stacks) {
+    stack.thread_id = thread.id();
+    pointers.push_back(&stack);
+  }
+  std::thread([&] { stacks[100].thread_id = gettid(); }).join();
+  AskInCrash(pointers, In(kLong));
+  for (size_t i = 0; i < stacks.size(); ++i) {
+    ASSERT_EQ(stacks[i].outcome, i == 100 ? Outcome::kNoThread : Outcome::kCaptured);
+    if (i == 100) continue;
+    EXPECT_EQ(stacks[i].walk.end, UnwindEnd::kBufferFull);
+    EXPECT_EQ(stacks[i].walk.depth, CrashStack::kMaxFrames);
+    EXPECT_THAT(Functions(stacks[i])[0], HasSubstr("SpinInner"));
+  }
+}
+
+// Neither a request that nobody answers nor its late answers stand in the way of the next ones, and a stack from elsewhere stays.
+TEST_F(StackSignalTest, InACrashALateAnswerIsNobodys) {
+  ASSERT_TRUE(PrepareStackSignal().ok());
+  const sigset_t ours = OurSignal();
+  std::atomic<bool> blocked{false}, go{false}, done{false};
+  TestThread late([&] {
+    pthread_sigmask(SIG_BLOCK, &ours, nullptr);
+    blocked = true;
+    while (!go) sched_yield();
+    pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
+    done = true;
+    OtherSpin();
+  });
+  TestThread other(SpinOuter);
+  AskUntilIn(other.running(), "SpinInner");
+  while (!blocked) sched_yield();
+  CrashStack stack{.thread_id = late.id(), .walk = {.depth = 1, .end = UnwindEnd::kNoRule}, .pcs = {4711}};
+  CrashStack* const pointer = &stack;
+  for (int i = 0; i < 100; ++i) {
+    AskInCrash({&pointer, 1}, In(std::chrono::milliseconds(1)));
+    ASSERT_EQ(stack.outcome, Outcome::kNoAnswer);
+  }
+  EXPECT_EQ(stack.walk.depth, 1u);
+  EXPECT_EQ(stack.pcs[0], 4711u);
+  go = true;
+  while (!done) sched_yield();
+  EXPECT_EQ(stack.pcs[0], 4711u);
+  CrashStack next{.thread_id = other.id()};
+  CrashStack* const next_pointer = &next;
+  AskInCrash({&next_pointer, 1}, In(kLong));
+  ASSERT_EQ(next.outcome, Outcome::kCaptured);
+  EXPECT_THAT(Functions(next), Contains(HasSubstr("SpinOuter")));
+}
+
+TEST_F(StackSignalTest, InACrashNothingIsSentAfterTheDeadline) {
+  ASSERT_TRUE(PrepareStackSignal().ok());
+  CrashStack stack{.thread_id = gettid()};
+  CrashStack* const pointer = &stack;
+  AskInCrash({&pointer, 1}, 0);
+  EXPECT_EQ(stack.outcome, Outcome::kNoTime);
+}
+
 std::atomic<int> g_application_calls{0};
 void ApplicationHandler(int) { ++g_application_calls; }
 
@@ -421,6 +496,11 @@ TEST_F(StackSignalTest, WithoutAFreeNumberTheRequestSaysSoAndSendsNothing) {
   const RunningThread running = thread.running();
   RunningStack stack;
   EXPECT_EQ(AskForStacks({&running, 1}, kLong, {&stack, 1}).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(PrepareStackSignal().code(), absl::StatusCode::kResourceExhausted);
+  CrashStack in_crash{.thread_id = thread.id()};
+  CrashStack* const pointer = &in_crash;
+  AskInCrash({&pointer, 1}, In(kLong));
+  EXPECT_EQ(in_crash.outcome, Outcome::kNoSignal);
   EXPECT_EQ(g_application_calls, 0);
   for (const auto& [number, action] : before) ASSERT_EQ(sigaction(number, &action, nullptr), 0);
   EXPECT_EQ(AskOne(running).outcome, Outcome::kCaptured);

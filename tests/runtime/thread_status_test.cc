@@ -100,10 +100,11 @@ TEST(ThreadStatusTest, ABlockedSignalIsSeenAsSuch) {
 }
 
 TEST(ThreadStatusTest, TheNameIsWhatIsBetweenTheFirstAndTheLastBracket) {
-  EXPECT_EQ(ParseThreadIdentity("4711 (work) S 1 2 3\n"), (ThreadIdentity{"work", 'S'}));
-  EXPECT_EQ(ParseThreadIdentity("4711 (a) R (b) c) D 1\n"), (ThreadIdentity{"a) R (b) c", 'D'}));
-  EXPECT_EQ(ParseThreadIdentity("4711 (\n\xff) R 1\n"), (ThreadIdentity{"\n\xff", 'R'}));
-  EXPECT_EQ(ParseThreadIdentity("4711 () R"), (ThreadIdentity{"", 'R'}));
+  EXPECT_EQ(ParseThreadIdentity("4711 (work) S 1 2 3\n"), (ThreadIdentity{ThreadName("work"), 'S'}));
+  EXPECT_EQ(ParseThreadIdentity("4711 (a) R (b) c) D 1\n"), (ThreadIdentity{ThreadName("a) R (b) c"), 'D'}));
+  EXPECT_EQ(ParseThreadIdentity("4711 (\n\xff) R 1\n"), (ThreadIdentity{ThreadName("\n\xff"), 'R'}));
+  EXPECT_EQ(ParseThreadIdentity("4711 () R"), (ThreadIdentity{ThreadName(""), 'R'}));
+  EXPECT_EQ(ParseThreadIdentity("4711 (0123456789abcdefg) R 1\n"), (ThreadIdentity{ThreadName("0123456789abcde"), 'R'}));
   for (const std::string_view line : {"", "4711", "4711 (", "4711 )(", "4711 (a", "4711 (a)", "4711 (a) "}) {
     EXPECT_FALSE(ParseThreadIdentity(line).has_value()) << line;
   }

@@ -144,6 +144,28 @@ TEST(StackSlabTest, ReservedSlotsThatAreNotReadyAreNobodys) {
   EXPECT_EQ(slab.SlotOf(next), 4u);
 }
 
+// Whether the kernel writes the mapping that contains `address` to a core file. Format: proc_pid_smaps(5), "VmFlags: ... dd ...".
+bool IsInCoreFile(uintptr_t address) {
+  std::ifstream maps("/proc/self/smaps");
+  bool is_in_mapping = false;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long low = 0, high = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &low, &high) == 2) is_in_mapping = low <= address && address < high;
+    if (is_in_mapping && line.starts_with("VmFlags:")) return line.find(" dd") == std::string::npos;
+  }
+  ADD_FAILURE() << "no mapping at " << address;
+  return false;
+}
+
+TEST(StackSlabTest, OfTheReservationOnlyReadySlotsAreInACoreFile) {
+  StackSlab slab({.stack_class = StackClass::k16KiB, .slots_per_batch = 4});
+  for (uint32_t ready = 4; ready <= 12; ready += 4) {
+    AddBatches(slab, 1);
+    for (uint32_t slot = 0; slot < ready; ++slot) EXPECT_TRUE(IsInCoreFile(slab.Bounds(slot).low)) << slot;
+    EXPECT_FALSE(IsInCoreFile(slab.Bounds(ready - 1).high));
+  }
+}
+
 TEST(StackSlabDeathTest, AskingForASlotThatIsNotReadyIsABug) {
   StackSlab slab({.slots_per_batch = 2});
   AddBatches(slab, 1);
