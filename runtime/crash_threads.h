@@ -51,8 +51,8 @@ struct CrashThread {
   char state = 0;  // ThreadIdentity::state; 0: not known
   Outcome outcome = Outcome::kCaptured;
   int failed_signal = 0;  // not 0: waits in the crash handler, too; the stack is the one where that signal struck
-  uint64_t hash = 0;       // of the stack; any number without one
-  CrashStack stack;        // but for its outcome
+  uint64_t hash = 0;      // of the stack; any number without one
+  CrashStack stack;       // but for its outcome
 };
 
 // Threads that fail while another one reports. They wait, the signal of stack_signal.h blocked, and leave here where they were.
@@ -101,7 +101,7 @@ class CrashThreads {
   std::array<CrashThread, kMost> threads_;
   std::array<CrashStack*, kMost> asked_{};
   ThreadFileBuffer file_;
-  alignas(16) std::array<char, 32 << 10> entries_{};     // getdents64(2)
+  alignas(16) std::array<char, 32 << 10> entries_{};   // getdents64(2)
   alignas(16) std::array<std::byte, 1 << 20> copy_{};  // of a stack
 };
 

@@ -22,7 +22,7 @@ namespace fiberscope::internal {
 
 // What a walk is done with. Not owned.
 struct SleepingWalkMemory {
-  std::span<char> file;        // ThreadFileBuffer
+  std::span<char> file;  // ThreadFileBuffer
   // For a stack whose bounds are not known, which is walked in a copy. Aligned to 16 bytes; no more of it is touched than the stack
   // needs. Empty: of such a stack there is the pc alone.
   std::span<std::byte> copy;

@@ -59,8 +59,9 @@ bool SignalIsBlocked(int thread_id, int signal_number, std::span<char> buffer = 
 // 15 bytes at most, any but NUL.
 class ThreadName {
  public:
+  static constexpr size_t kBytes = 15;
   constexpr ThreadName() = default;
-  constexpr explicit ThreadName(std::string_view name) : size_(std::min(name.size(), bytes_.size())) {
+  constexpr explicit ThreadName(std::string_view name) : size_(std::min(name.size(), kBytes)) {
     std::copy_n(name.begin(), size_, bytes_.begin());
   }
   constexpr std::string_view view() const { return {bytes_.data(), size_}; }
@@ -68,7 +69,7 @@ class ThreadName {
 
  private:
   size_t size_ = 0;
-  std::array<char, 15> bytes_{};
+  std::array<char, kBytes> bytes_{};
 };
 
 // What /proc/self/task/<id>/stat begins with.
