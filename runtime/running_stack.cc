@@ -15,7 +15,6 @@
 namespace fiberscope {
 namespace {
 
-
 // A thread that wakes up and goes back to sleep all the time is left at that: as asleep, without a stack.
 constexpr int kMaxAttempts = 3;
 
