@@ -10,9 +10,9 @@
 // 1. Raise. From here on no thread lets a fiber run: it waits at the gate (BeforeRun), which it passes after it has made the
 //    fiber's state word odd and before it gives it the processor.
 // 2. Every thread that runs a fiber is sent a signal (stack_signal.h), records that fiber in the handler, and waits there.
-// 3. When all are there, nothing runs that a fiber is made of: that is the instant. Declare lets all of them go on. After 1 ms any
 // 3. When all are there, nothing runs that a fiber is made of: that is the instant. Declare lets all of them go on. After 1 ms
 //    whoever waits says that it is late, and all go on: fibers that did not run are exact all the same, those that ran are not.
+// 4. The listing visits each block (registry.cc). Whoever wants to let a fiber run that has not been listed yet records it first:
 //    identity and stack, as they were. Listed or recorded: of the two, one takes the fiber's mark, once per instant (Take).
 // 5. Fibers born after the instant are marked as taken when they are born. Those that have ended since had to run for it.
 //
@@ -24,6 +24,9 @@
 // Why what is recorded is of the instant: a fiber that does not run at the instant has the same stack until it is let run, and
 // whoever does that records it before. A thread that passed the gate before it was closed is interrupted with the fiber on its way
 // from one stack to the other: then the handler records both (RecordHeld).
+//
+// A thread that sleeps in the kernel is not sent a signal. It is looked at twice from outside, before and after the others have
+// come; if it has slept all the time, its stack was that of the instant (running_stack.cc).
 //
 // Why the order of two unrelated events does not matter: a thread that reads the word late acts as if before the instant; had it
 // heard of anything that was done after the instant, it would, by coherence, also see the word.

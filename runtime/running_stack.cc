@@ -87,7 +87,8 @@ bool RecordSleepers(internal::Instant& instant, std::span<const Sleeper> sleeper
 }  // namespace
 
 std::vector<RunningStack> CaptureRunningStacks(std::span<const RunningThread> threads, const CaptureOptions& options) {
-  const UnwindTable& table = UnwindTable::Refresh();
+  // With threads at the gate nothing may wait for the loader's lock; the table has been refreshed before.
+  const UnwindTable& table = options.instant != nullptr ? *UnwindTable::Current() : UnwindTable::Refresh();
   std::vector<RunningStack> stacks(threads.size());
   std::vector<RunningThread> running;
   std::vector<size_t> running_index;
