@@ -77,7 +77,7 @@ void FiberPool::GiveLot(StackClass stack_class, ControlBlock* first, ControlBloc
 
 absl::Status FiberPool::AddSlab(StackClass stack_class, SharedList& list) {
   StackSlab& stacks = StackSlab::ForClass(stack_class);
-  const uint32_t count = static_cast<uint32_t>(stacks.slots_per_batch());
+  const uint32_t count = static_cast<uint32_t>(SlotsPerBatch(stack_class));
   const size_t bytes = count * (sizeof(ControlBlock) + sizeof(ListingMark));
   void* const memory =
       mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -130,7 +130,7 @@ void FiberPool::ForEachSlab(absl::FunctionRef<bool(std::span<ControlBlock>)> vis
     for (const std::atomic<ControlBlock*>& slab : slabs_[c]) {
       ControlBlock* const blocks = slab.load(std::memory_order_acquire);
       if (blocks == nullptr) break;  // slabs are made in order
-      if (!visit({blocks, StackSlab::ForClass(static_cast<StackClass>(c)).slots_per_batch()})) return;
+      if (!visit({blocks, SlotsPerBatch(static_cast<StackClass>(c))})) return;
     }
   }
 }
@@ -140,7 +140,7 @@ void FiberPool::ForEachBlock(absl::FunctionRef<bool(ControlBlock&)> visit) const
 }
 
 ListingMark& FiberPool::MarkOf(const ControlBlock& block) {
-  const size_t count = StackSlab::ForClass(block.stack_class).slots_per_batch();
+  const size_t count = SlotsPerBatch(block.stack_class);
   const size_t index = block.stack_slot % count;
   return MarksOf({const_cast<ControlBlock*>(&block) - index, count})[index];
 }
@@ -148,8 +148,7 @@ ListingMark& FiberPool::MarkOf(const ControlBlock& block) {
 ControlBlock* FiberPool::BlockOfStack(uintptr_t address) const {
   const std::optional<StackLocation> location = FindStack(address);
   if (!location.has_value()) return nullptr;
-  const uint32_t count =
-      static_cast<uint32_t>(StackSlab::ForClass(location->stack_class).slots_per_batch());
+  const uint32_t count = static_cast<uint32_t>(SlotsPerBatch(location->stack_class));
   ControlBlock* const blocks =
       slabs_[static_cast<int>(location->stack_class)][location->slot / count].load(std::memory_order_acquire);
   return blocks == nullptr ? nullptr : &blocks[location->slot % count];

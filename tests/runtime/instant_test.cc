@@ -2,7 +2,7 @@
 // that the stacks of any one instant account for all of them, and those of different instants do not; and, step by step, fibers
 // that run, end and are born while the first visitor keeps the listing waiting.
 //
-// For five minutes: bazel test --test_tag_filters= --test_output=all //tests/runtime:instant_soak_test
+// For a minute each: bazel test --test_tag_filters= --test_output=all //tests/runtime:instant_soak_test
 #include "runtime/instant.h"
 
 #include <poll.h>

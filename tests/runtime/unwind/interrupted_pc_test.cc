@@ -253,7 +253,7 @@ TEST(SmallAlternateStackTest, AWalkInAHandlerFits) {
 }
 
 TEST_F(InterruptedPcTest, IsWalkedRightlyAtRandomTimes) {
-  constexpr size_t kSamples = 10'000;
+  constexpr size_t kSamples = 100'000;
   Handle(SIGALRM);
   sigevent event = {};
   event.sigev_notify = SIGEV_SIGNAL;
