@@ -456,7 +456,7 @@ TEST_P(InstantTest, AWokenFiberIsListedAsWaiting) {
   });
   EXPECT_EQ(waiting, 100);
   EXPECT_EQ(running, GetParam());
-  if (!listing.is_one_instant) EXPECT_FALSE(listing.why_not.empty());
+  EXPECT_EQ(listing.is_one_instant, listing.why_not.empty());
   leave = true;
   StopScheduler();
 }

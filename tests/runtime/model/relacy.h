@@ -38,6 +38,20 @@ bool ModelHolds(unsigned context_switches) {
   return rl::simulate<Model>(params);
 }
 
+// The same of `interleavings` at random, for models that are too large to go through all.
+template <typename Model>
+bool ModelHoldsAtRandom(unsigned long interleavings) {
+  DiscardingBuffer discarding;
+  std::ostream output(&discarding);
+  rl::test_params params;
+  params.search_type = rl::random_scheduler_type;
+  params.iteration_count = interleavings;
+  params.execution_depth_limit = 5000;
+  params.output_stream = &output;
+  params.progress_stream = &output;
+  return rl::simulate<Model>(params);
+}
+
 // Collects what the checker said about the protocol and its mutations.
 class ModelVerdict {
  public:
