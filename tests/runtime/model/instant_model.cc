@@ -1,13 +1,13 @@
 // Model check of runtime/instant.h: what a listing shows of two fibers is a consistent cut, and each of them exactly once.
 //
 // One fiber sends (its stack says 1, then it sets `message`), the other one receives (its stack says 1 if it has seen `message`).
-// Each has a worker that resumes it, twice, while the lister raises, gathers, declares, scans and closes. Shown may be: neither, the
-// sender alone, both; never a receiver of what was not sent. The second model is of a waker that is so slow that the next instant
-// has begun. Each mutation must be found out.
+// Each has a worker that resumes it, twice, while the lister raises, gathers, declares, scans and closes. Shown may be neither,
+// the sender alone, or both; never a receiver of what was not sent. The second model is of a waker that is so slow that the next
+// instant has begun. Each mutation must be found out.
 //
-// The models are written by hand after instant.cc and registry.cc. membarrier(2) is a full fence on every thread between its call and
-// its return; Relacy has no such thing, so the workers have a fence of their own at the gate, as if that were the moment. A signal
-// comes when it likes: the workers look for one between any two steps.
+// The models are written by hand after instant.cc and registry.cc. membarrier(2) is a full fence on every thread between its call
+// and its return; Relacy has no such thing, so the workers have a fence of their own at the gate, as if that were the moment. A
+// signal comes when it likes: the workers look for one between any two steps.
 #include <cstdio>
 
 #include "tests/runtime/model/relacy.h"
