@@ -235,8 +235,7 @@ int g_ends[2];                 // a pipe
 
 __attribute__((noinline, noipa)) void SpinHere() {
   ++g_ready;
-  while (!g_stop.load(std::memory_order_relaxed)) {
-  }
+  while (!g_stop.load(std::memory_order_relaxed)) asm volatile("");
 }
 __attribute__((noinline, noipa)) void ReadHere() {
   ++g_ready;

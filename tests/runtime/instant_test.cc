@@ -196,16 +196,18 @@ void Spin(Pair& pair, uint64_t self) {
 // ---- Two fibers that take turns at going one phase further, and switch to each other all the time: the first is in the same
 // phase as the second, or in the next one. Listings catch them within the switch.
 
-Mark g_phases[3];
+Mark g_first;
+Mark g_second;
+Mark g_third;
 
 struct Turns {
   std::atomic<uint64_t> turn{0};
   std::atomic<bool> end{false};
 };
 
-template <int kPhase>
+template <Mark& kPhase>
 void Await(Turns& turns, uint64_t self) {
-  Marked<g_phases[kPhase]>([&] {
+  Marked<kPhase>([&] {
     turns.turn.fetch_add(1);
     while (turns.turn.load() % 2 != self && !turns.end.load(std::memory_order_relaxed)) this_fiber::Yield();
   });
@@ -214,16 +216,16 @@ void Await(Turns& turns, uint64_t self) {
 void TakeTurns(Turns& turns, uint64_t self) {
   while (turns.turn.load() % 2 != self) this_fiber::Yield();
   while (!turns.end.load(std::memory_order_relaxed)) {
-    Await<0>(turns, self);
-    Await<1>(turns, self);
-    Await<2>(turns, self);
+    Await<g_first>(turns, self);
+    Await<g_second>(turns, self);
+    Await<g_third>(turns, self);
   }
 }
 
 std::optional<int> PhaseOf(std::span<const uintptr_t> stack) {
-  for (int phase = 0; phase < 3; ++phase) {
-    if (g_phases[phase].IsOn(stack)) return phase;
-  }
+  if (g_first.IsOn(stack)) return 0;
+  if (g_second.IsOn(stack)) return 1;
+  if (g_third.IsOn(stack)) return 2;
   return std::nullopt;
 }
 

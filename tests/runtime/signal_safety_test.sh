@@ -6,15 +6,15 @@ cd "$(dirname "$0")"
 
 # signal-safety(7) names these, or they are plain system calls or plain computations.
 plain='__errno_location|__sigsetjmp|__longjmp_chk|__stack_chk_fail|abort|clock_gettime|close|getpid|getsockopt|gettid|getuid'
-plain+='|mem(chr|cmp|cpy|move|set)|open|poll|prctl|read|readlink|sigaction|str(n?len|chr)|syscall|tgkill|write'
+plain+='|bcmp|mem(chr|cmp|cpy|move|set)|open|poll|prctl|read|readlink|sigaction|str(n?len|chr)|syscall|tgkill|write'
 # glibc: constant tables.
 plain+='|sigabbrev_np|sigdescr_np'
 # glibc: without locks or memory for the formats that are used, which have no floating point and no positions.
-plain+='|snprintf|vsnprintf'
+plain+='|(__)?v?snprintf(_chk)?'
 # Abseil: async-signal-safe by contract.
 plain+='|_ZN4absl[a-z0-9]*9SymbolizeEPKvPci'
 # The way out of what cannot happen: string_view::substr() past the end, a destructor on the way of an exception.
-plain+='|_ZSt24__throw_out_of_range_fmtPKcz|_Unwind_Resume'
+plain+='|_ZSt24__throw_out_of_range_fmtPKcz|_Unwind_Resume|__cxa_begin_catch|_ZSt9terminatev'
 
 graph=$(objdump -d --no-show-raw-insn crash_dump_test |
   awk -v roots='OnSignalEiP9siginfo_tPv$|OnFaultEiP9siginfo_tPv$' -f call_graph.awk)
