@@ -12,6 +12,7 @@
 #include <optional>
 #include <thread>
 
+#include "runtime/base/check.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/futex.h"
 #include "runtime/fiber_pool.h"
@@ -43,6 +44,7 @@ struct Record {
 
 // What an open instant needs. Written before it is raised.
 constinit std::mutex g_mutex;
+constinit thread_local bool t_has_mutex = false;
 constinit std::atomic<int64_t> g_deadline_ns{0};
 constinit std::atomic<int64_t> g_now_ns{0};
 constinit char* g_records = nullptr;
@@ -248,7 +250,10 @@ void MissFiber(InstantWord instant) {
 
 // ---- The listing
 
-Instant::Instant(size_t record_bytes) : lock_(g_mutex) {
+Instant::Instant(size_t record_bytes) : lock_(g_mutex, std::defer_lock) {
+  FIBERSCOPE_CHECK(!t_has_mutex, "a listing of one instant was begun by the visitor of another one, for which it would wait");
+  lock_.lock();
+  t_has_mutex = true;
   UnwindTable::Refresh();
   g_records = RecordMemory();
   if (g_records == nullptr || !CanFenceAllThreads()) return;
@@ -271,6 +276,7 @@ Instant::Instant(size_t record_bytes) : lock_(g_mutex) {
 
 Instant::~Instant() {
   Close();
+  t_has_mutex = false;
   const size_t used = std::min(g_records_end.load(std::memory_order_relaxed), g_records_limit);
   if (used > kKeptRecordBytes) madvise(g_records + kKeptRecordBytes, used - kKeptRecordBytes, MADV_DONTNEED);
 }

@@ -120,7 +120,7 @@ class Instant {
   static constexpr size_t kDefaultRecordBytes = 128 << 20;
 
   // Raises. `record_bytes`: of records of fibers that run before they are listed, at most.
-  // Blocks while another one lists.
+  // Blocks while another thread lists. A thread has one at a time, which is CHECKed.
   explicit Instant(size_t record_bytes = kDefaultRecordBytes);
   // Closes.
   ~Instant();

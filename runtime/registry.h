@@ -54,7 +54,8 @@ struct FiberListing {
   std::string_view why_not = {};  // if it is not; static text
 };
 
-// Calls `visit` for every live fiber until it returns false. Frames per stack are bounded by its size, not by a constant.
+// Calls `visit` for every live fiber until it returns false. It may list again, but not at one instant within one instant, which
+// is CHECKed. Frames per stack are bounded by its size, not by a constant.
 FiberListing ForEachFiber(const RegistryOptions& options, absl::FunctionRef<bool(const FiberSnapshot&)> visit);
 
 // The number of live fibers: spawned less finished. Go: runtime.NumGoroutine. Cost: two loads per processor.

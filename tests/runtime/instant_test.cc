@@ -635,6 +635,26 @@ TEST_P(InstantTest, WithoutStacksItIsAnInstantAsWell) {
   EXPECT_EQ(visits, 20);
 }
 
+TEST_P(InstantTest, AVisitorMayListButNotAtOneInstant) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  Channel<int> channel;
+  Park(channel, 3);
+  int visits = 0;
+  ForEachFiber({.one_instant = true}, [&](const FiberSnapshot&) {
+    ForEachFiber({}, [&](const FiberSnapshot&) { return ++visits > 0; });
+    return true;
+  });
+  EXPECT_EQ(visits, 9);
+  EXPECT_DEATH(ForEachFiber({.one_instant = true},
+                            [](const FiberSnapshot&) {
+                              ForEachFiber({.one_instant = true}, [](const FiberSnapshot&) { return true; });
+                              return true;
+                            }),
+               "begun by the visitor of another one");
+  channel.Close();
+  StopScheduler();
+}
+
 TEST_P(InstantTest, ListingsAtTheSameTimeAreInstantsOfTheirOwn) {
   Channel<int> channel;
   Park(channel, 500);
