@@ -24,32 +24,32 @@ class DiscardingBuffer : public std::streambuf {
   std::streamsize xsputn(const char*, std::streamsize size) override { return size; }
 };
 
-// Whether all interleavings with up to `context_switches` forced switches end without deadlock, data race or failed assertion.
 template <typename Model>
-bool ModelHolds(unsigned context_switches) {
+bool Simulate(rl::test_params& params) {
   DiscardingBuffer discarding;
   std::ostream output(&discarding);
-  rl::test_params params;
-  params.search_type = rl::fair_context_bound_scheduler_type;
-  params.context_bound = context_switches;
   params.execution_depth_limit = 2000;
   params.output_stream = &output;
   params.progress_stream = &output;
   return rl::simulate<Model>(params);
 }
 
-// The same of `interleavings` at random, for models that are too large to go through all.
+// Whether all interleavings with up to `context_switches` forced switches end without deadlock, data race or failed assertion.
 template <typename Model>
-bool ModelHoldsAtRandom(unsigned long interleavings) {
-  DiscardingBuffer discarding;
-  std::ostream output(&discarding);
+bool ModelHolds(unsigned context_switches) {
+  rl::test_params params;
+  params.search_type = rl::fair_context_bound_scheduler_type;
+  params.context_bound = context_switches;
+  return Simulate<Model>(params);
+}
+
+// Whether so many interleavings do that are chosen by chance, the same ones each time. For what has too many with few switches.
+template <typename Model>
+bool ModelHoldsAtRandom(unsigned interleavings) {
   rl::test_params params;
   params.search_type = rl::random_scheduler_type;
   params.iteration_count = interleavings;
-  params.execution_depth_limit = 5000;
-  params.output_stream = &output;
-  params.progress_stream = &output;
-  return rl::simulate<Model>(params);
+  return Simulate<Model>(params);
 }
 
 // Collects what the checker said about the protocol and its mutations.
