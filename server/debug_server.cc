@@ -24,16 +24,24 @@ constexpr std::chrono::milliseconds kMinTimeout{1};
 constexpr std::chrono::milliseconds kMaxTimeout = std::chrono::hours(24);  // far from any overflow
 constexpr size_t kMaxQuotedBytes = 256;  // of somebody else's text in a message
 
-// Besides the profiles. The descriptions are Go's.
+// What there is below kPrefix besides the profiles of the catalog. The index page lists it.
 struct Endpoint {
   const char* name;
-  const char* description;
+  const char* description;  // Go's, where Go has one
+  Route route;              // without its path
 };
-constexpr Endpoint kCmdline{"cmdline", "The command line invocation of the current program"};
-constexpr Endpoint kSymbol{
-    "symbol",
-    "Maps given program counters to function names. Counters can be specified in a GET raw query or POST body, multiple "
-    "counters are separated by '+'."};
+
+std::vector<Endpoint> Endpoints(pprof::Symbolizer& symbolizer) {
+  return {
+      {.name = "cmdline",
+       .description = "The command line invocation of the current program",
+       .route = {.handler = MakeCmdlineHandler()}},
+      {.name = "symbol",
+       .description = "Maps given program counters to function names. Counters can be specified in a GET raw query or POST body, "
+                      "multiple counters are separated by '+'.",
+       .route = {.post = true, .slow = true, .handler = MakeSymbolHandler(symbolizer)}},
+  };
+}
 
 absl::Status Prefixed(const absl::Status& status) {
   return absl::Status(status.code(), absl::StrFormat("debug server: %s", status.message()));
@@ -88,14 +96,14 @@ class DebugServer::Impl {
       if (absl::Status status = catalog_->Add(pprof::MakeThreadsSource(*symbolizer_)); !status.ok()) return status;
     }
     const std::string prefix = kPrefix;
-    std::vector<Route> routes = {
-        {.path = "/", .exact = true, .handler = &Welcome},
-        {.path = prefix,
-         .exact = true,
-         .handler = MakeIndexHandler(*catalog_, {{kCmdline.name, kCmdline.description}, {kSymbol.name, kSymbol.description}})},
-        {.path = prefix + kCmdline.name, .handler = MakeCmdlineHandler()},
-        {.path = prefix + kSymbol.name, .post = true, .slow = true, .handler = MakeSymbolHandler(*symbolizer_)},
-    };
+    std::vector<Route> routes = {{.path = "/", .exact = true, .handler = &Welcome}};
+    std::vector<PseudoProfile> listed;
+    for (Endpoint& endpoint : Endpoints(*symbolizer_)) {
+      listed.push_back({endpoint.name, endpoint.description});
+      endpoint.route.path = prefix + endpoint.name;
+      routes.push_back(std::move(endpoint.route));
+    }
+    routes.push_back({.path = prefix, .exact = true, .handler = MakeIndexHandler(*catalog_, std::move(listed))});
     // The subtree: every other name is a profile's, or nobody's.
     routes.push_back({.path = prefix, .slow = true, .handler = MakeNamedProfileHandler(*catalog_, prefix)});
     HttpServerOptions http;

@@ -98,7 +98,10 @@ struct Loop {
 class HttpServer::Impl {
  public:
   Impl(const HttpServerOptions& options, Router router)
-      : options_(options), router_(std::move(router)), pool_(options.work_queue) {}
+      : options_(options),
+        router_(std::move(router)),
+        pool_("dbg-work", options.work_threads, options.work_queue),
+        timed_pool_("dbg-timed", options.timed_threads, 0) {}
 
   absl::Status Start() {
     error_code error;
@@ -124,7 +127,7 @@ class HttpServer::Impl {
     if (!error) loop_->acceptor.native_non_blocking(true, error);
     if (error) return SystemError(error, "listen on " + AddressText(wanted));
     hosts_ = std::make_unique<HostPolicy>(endpoint_.address().to_string(), endpoint_.port(), options_.allowed_hosts);
-    context_ = std::make_unique<SessionContext>(SessionContext{options_, router_, *hosts_, pool_});
+    context_ = std::make_unique<SessionContext>(SessionContext{options_, router_, *hosts_, pool_, timed_pool_});
 
     const BlockedSignals blocked;
     if (absl::Status status = pool_.Start(options_.work_threads); !status.ok()) return status;
@@ -141,7 +144,9 @@ class HttpServer::Impl {
 
   const tcp::endpoint& endpoint() const { return endpoint_; }
 
-  bool OnOwnThread() const { return std::this_thread::get_id() == io_thread_id_ || pool_.OnPoolThread(); }
+  bool OnOwnThread() const {
+    return std::this_thread::get_id() == io_thread_id_ || pool_.OnPoolThread() || timed_pool_.OnPoolThread();
+  }
 
   void Stop() {
     if (OnOwnThread()) {
@@ -153,6 +158,7 @@ class HttpServer::Impl {
     if (loop_ == nullptr) return;
     RequestDrain();
     pool_.Join();
+    timed_pool_.Join();
     thread_.join();
     io_thread_id_ = std::thread::id();  // the system may use it again
     loop_.reset();
@@ -162,6 +168,7 @@ class HttpServer::Impl {
   void RequestDrain() {
     asio::post(loop_->io, [this] { BeginDrain(); });
     pool_.Close();
+    timed_pool_.Close();
   }
 
   void Run() {
@@ -311,6 +318,7 @@ class HttpServer::Impl {
   std::thread thread_;          // GUARDED_BY(stop_mutex_)
   std::atomic<std::thread::id> io_thread_id_;
   WorkPool pool_;
+  WorkPool timed_pool_;
 };
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& options, Router router) {

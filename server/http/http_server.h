@@ -1,7 +1,8 @@
 // An HTTP/1.1 server for few clients and long answers, on threads of its own.
 //
-// One I/O thread ("dbg-io") runs the connections, each a coroutine; a few work threads ("dbg-work") run slow handlers. So it
-// answers when every other thread of the process is stuck, and a dump that takes a second delays no other request.
+// One I/O thread ("dbg-io") runs the connections, each a coroutine; a few work threads ("dbg-work") run slow handlers, others
+// ("dbg-timed", made on demand) those that wait for time to pass. So it answers when every other thread of the process is stuck,
+// and a dump that takes a second delays no other request, nor does a profile over a minute.
 //
 // What it defends against: slow and silent clients (absolute deadlines), too many of them (a cap, with eviction of those that have
 // not sent a request yet), large requests, requests under foreign names (host.h), readers that stall (reset), handlers that throw
@@ -35,6 +36,7 @@ struct HttpServerOptions {
   std::chrono::milliseconds drain_timeout{2'000};
   int work_threads = 2;
   size_t work_queue = 8;
+  int timed_threads = 8;  // made when first needed; no queue
 };
 
 // Limits that need no configuration.

@@ -89,6 +89,16 @@ absl::Status ResponseStream::Finish() {
   return status_;
 }
 
+absl::Status ResponseStream::WaitFor(std::chrono::nanoseconds time) {
+  FIBERSCOPE_CHECK(wait_ != nullptr, "a handler waits whose route is not timed");
+  if (status_.ok() && (state_ == State::kBegun || !body_.empty())) status_ = FlushChunk(false);
+  if (!status_.ok()) return status_;
+  const bool in_chunks = state_ == State::kStreaming && !close_delimited_;
+  Waited waited = wait_(time, probed_ ? Probe::kSent : in_chunks ? Probe::kAllowed : Probe::kForbidden);
+  probed_ = waited.probe == Probe::kSent;
+  return status_ = std::move(waited.status);
+}
+
 void ResponseStream::Fail(const absl::Status& why) {
   if (state_ == State::kFinished) return;
   if (state_ == State::kStreaming) {
@@ -117,8 +127,12 @@ absl::Status ResponseStream::FlushChunk(bool last) {
     if (close_delimited_) {
       wire += body_;
     } else {
-      if (!body_.empty()) wire.append(absl::StrFormat("%x\r\n", body_.size())).append(body_).append("\r\n");
-      if (last) wire += "0\r\n\r\n";
+      if (!body_.empty()) {
+        wire.append(absl::StrFormat("%x\r\n", body_.size())).append(body_).append("\r\n");
+        probed_ = false;
+      }
+      // The probe's zero may be the last chunk's size itself.
+      if (last) wire += probed_ ? "\r\n\r\n" : "0\r\n\r\n";
     }
   }
   body_.clear();

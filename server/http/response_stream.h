@@ -2,6 +2,7 @@
 #ifndef FIBERSCOPE_SERVER_HTTP_RESPONSE_STREAM_H_
 #define FIBERSCOPE_SERVER_HTTP_RESPONSE_STREAM_H_
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -27,12 +28,26 @@ class ResponseStream : public ResponseWriter {
   // thread); everything is kept until Take().
   using Flush = std::function<absl::Status(std::string wire)>;
 
-  ResponseStream(const ResponseMode& mode, Flush flush) : mode_(mode), flush_(std::move(flush)) {}
+  // Whether kProbeByte may be sent during a wait, to see whether the client is there.
+  enum class Probe { kForbidden, kAllowed, kSent };
+  static constexpr char kProbeByte = '0';  // a leading zero of the size of the next chunk
+
+  // What came of a wait; `probe` becomes kSent if it was kAllowed and the byte went out.
+  struct Waited {
+    absl::Status status;
+    Probe probe;
+  };
+  using Wait = std::function<Waited(std::chrono::nanoseconds time, Probe probe)>;
+
+  // Without `wait`, WaitFor() is a CHECK failure.
+  ResponseStream(const ResponseMode& mode, Flush flush, Wait wait = nullptr)
+      : mode_(mode), flush_(std::move(flush)), wait_(std::move(wait)) {}
 
   void Send(Response response) override;
   void Begin(ResponseHead head) override;
   absl::Status Write(std::string_view bytes) override;
   absl::Status Finish() override;
+  absl::Status WaitFor(std::chrono::nanoseconds time) override;
   void Fail(const absl::Status& why) override;
 
   // Once, when the handler has returned: the bytes still to be written, and whether the connection may be used again after them.
@@ -51,10 +66,12 @@ class ResponseStream : public ResponseWriter {
 
   const ResponseMode mode_;
   const Flush flush_;
+  const Wait wait_;
   State state_ = State::kNothing;
   ResponseHead head_;
   bool head_out_ = false;
   bool close_delimited_ = false;
+  bool probed_ = false;  // kProbeByte went out, and no chunk since
   std::string body_;  // of the next chunk
   std::string wire_;  // to be written by whoever calls Take()
   absl::Status status_;

@@ -19,6 +19,9 @@ struct Route {
   bool exact = false;     // a path that ends in '/' but is no prefix; wins over the prefix of the same path
   bool post = false;      // POST is accepted besides GET and HEAD
   bool slow = false;      // runs on a work thread: it collects, symbolizes, or writes much
+  // Whether this request is one for ResponseWriter::WaitFor(): it then runs on a thread of its own kind, so that those who wait
+  // for time to pass leave the work threads to those who work. Null: none is. A request for the head alone never is.
+  std::function<bool(const Request&)> timed = {};
   Handler handler = {};
 };
 

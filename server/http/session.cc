@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -12,6 +13,7 @@
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/write.hpp>
+#include <cerrno>
 #include <exception>
 #include <future>
 #include <iterator>
@@ -95,6 +97,7 @@ Session::Session(asio::ip::tcp::socket socket, SessionContext& context)
       context_(context),
       buffer_(kMaxHeaderBytes + 4096),
       deadline_(socket_.get_executor()),
+      waiting_(socket_.get_executor()),
       phase_start_(std::chrono::steady_clock::now()) {}
 
 asio::awaitable<void> Session::Run() {
@@ -237,8 +240,15 @@ asio::awaitable<ResponseStream::Rest> Session::Answer(const Request& request, co
   const auto flush = [self, executor](std::string wire) -> absl::Status {
     return asio::co_spawn(executor, self->Write(std::move(wire)), asio::use_future).get();
   };
-  std::function<void()> work = [self, request, mode, route = decision.route, executor, job, finished, flush] {
-    ResponseStream stream(mode, flush);
+  const bool timed = !mode.head_only && decision.route->timed && decision.route->timed(request);
+  ResponseStream::Wait wait = nullptr;
+  if (timed) {
+    wait = [self, executor](std::chrono::nanoseconds time, ResponseStream::Probe probe) {
+      return asio::co_spawn(executor, self->Wait(time, probe), asio::use_future).get();
+    };
+  }
+  std::function<void()> work = [self, request, mode, route = decision.route, executor, job, finished, flush, wait] {
+    ResponseStream stream(mode, flush, wait);
     // It may have waited in the queue for longer than the connection lived.
     if (self->reachable()) RunHandler(*route, request, stream);
     asio::post(executor, [job, finished, rest = stream.Take()]() mutable {
@@ -247,8 +257,9 @@ asio::awaitable<ResponseStream::Rest> Session::Answer(const Request& request, co
       finished->cancel();
     });
   };
-  if (!context_.pool.Submit(work)) {
+  if (!(timed ? context_.timed_pool : context_.pool).Submit(work)) {
     Response busy = context_.draining ? ErrorResponse(503, "the debug server is stopping")
+                    : timed           ? ErrorResponse(429, "too many profiles over an interval in progress, try again")
                                       : ErrorResponse(429, "too many dumps in progress or queued, try again");
     busy.head.fields.emplace_back("Retry-After", absl::StrFormat("%d", kRetryAfter / std::chrono::seconds(1)));
     at_once.Send(std::move(busy));
@@ -273,6 +284,42 @@ asio::awaitable<absl::Status> Session::Write(std::string wire) {
   }
   DisarmDeadline();
   co_return absl::OkStatus();
+}
+
+asio::awaitable<ResponseStream::Waited> Session::Wait(std::chrono::nanoseconds time, ResponseStream::Probe probe) {
+  using namespace asio::experimental::awaitable_operators;
+  bool left = !socket_.is_open();
+  if (!left && !context_.draining) {
+    waiting_.expires_after(time);
+    error_code error;
+    left = (co_await (waiting_.async_wait(Into(error)) || ClientLeaves(probe))).index() == 1 || !socket_.is_open();
+  }
+  absl::Status status;
+  if (left) {
+    status = absl::CancelledError("the client has left");
+  } else if (context_.draining) {
+    status = absl::CancelledError("the debug server is stopping");
+  }
+  co_return ResponseStream::Waited{std::move(status), probe};
+}
+
+asio::awaitable<void> Session::ClientLeaves(ResponseStream::Probe& probe) {
+  error_code error;
+  while (probe != ResponseStream::Probe::kSent) {
+    co_await socket_.async_wait(asio::socket_base::wait_read, Into(error));
+    if (error) co_return;
+    char byte;
+    const ssize_t received = recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (received < 0 && errno == EAGAIN) continue;
+    if (received < 0) co_return;
+    if (received > 0) break;  // the next request
+    // It has sent its last byte. If it does not read either, the answer to one more byte of ours is a reset.
+    if (probe == ResponseStream::Probe::kForbidden) co_return;
+    if (send(socket_.native_handle(), &ResponseStream::kProbeByte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1) co_return;
+    probe = ResponseStream::Probe::kSent;
+  }
+  // Readable for ever from here on: what is left is to be told of an error.
+  co_await socket_.async_wait(asio::socket_base::wait_error, Into(error));
 }
 
 asio::awaitable<void> Session::Refuse(Response response, const ResponseMode& mode) {
@@ -332,6 +379,7 @@ void Session::Close() {
 }
 
 void Session::Drain() {
+  waiting_.cancel();
   if (phase_ == Phase::kClosing) Close();
   if (phase_ == Phase::kReadingHeader || phase_ == Phase::kIdle) Reset();
 }

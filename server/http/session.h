@@ -30,6 +30,7 @@ struct SessionContext {
   const Router& router;
   const HostPolicy& hosts;
   WorkPool& pool;
+  WorkPool& timed_pool;
   bool draining = false;  // no request after the one in progress
 };
 
@@ -56,7 +57,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void Reset();
   // Closes it in the ordinary way. For the owner, when Run has ended.
   void Close();
-  // Closes it if no request is in progress; otherwise it ends after the answer.
+  // Closes it if no request is in progress; otherwise it ends after the answer, which waits for nothing any more.
   void Drain();
 
   // Whether an answer can still reach the client. Any thread.
@@ -74,6 +75,10 @@ class Session : public std::enable_shared_from_this<Session> {
                                                       const Decision& decision);
   // False when the client is gone or too slow.
   boost::asio::awaitable<absl::Status> Write(std::string wire);
+  // See ResponseStream::Wait.
+  boost::asio::awaitable<ResponseStream::Waited> Wait(std::chrono::nanoseconds time, ResponseStream::Probe probe);
+  // Until the client has left; see ResponseWriter::WaitFor.
+  boost::asio::awaitable<void> ClientLeaves(ResponseStream::Probe& probe);
   boost::asio::awaitable<void> Refuse(Response response, const ResponseMode& mode);
   // Ends the connection behind an answer. Closing with unread bytes would reset it, and the reset can overtake the answer: takes
   // what the client still sends, for a moment, and drops it.
@@ -87,6 +92,7 @@ class Session : public std::enable_shared_from_this<Session> {
   SessionContext& context_;
   boost::beast::flat_buffer buffer_;
   boost::asio::steady_timer deadline_;
+  boost::asio::steady_timer waiting_;  // of Wait()
   bool armed_ = false;
   bool timed_out_ = false;
   std::atomic<bool> reachable_ = true;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -12,16 +13,14 @@ namespace fiberscope::server {
 
 absl::Status WorkPool::Start(int threads) {
   try {
-    for (int i = 0; i < threads; ++i) {
-      threads_.emplace_back([this] { Run(); });
-      pthread_setname_np(threads_.back().native_handle(), "dbg-work");
-      const std::lock_guard lock(mutex_);
-      ids_.push_back(threads_.back().get_id());
-    }
+    const std::lock_guard lock(mutex_);
+    for (int i = 0; i < threads; ++i) AddThread();
   } catch (const std::system_error& error) {
+    const std::string message =
+        absl::StrFormat("start of work thread %d of %d: %s (limits: RLIMIT_NPROC, cgroup pids.max)", threads_.size() + 1, threads,
+                        error.code().message());
     Join();
-    return absl::ResourceExhaustedError(absl::StrFormat("start of work thread %d of %d: %s (limits: RLIMIT_NPROC, cgroup pids.max)",
-                                                        threads_.size() + 1, threads, error.code().message()));
+    return absl::ResourceExhaustedError(message);
   }
   return absl::OkStatus();
 }
@@ -29,7 +28,14 @@ absl::Status WorkPool::Start(int threads) {
 bool WorkPool::Submit(std::function<void()>& job) {
   {
     const std::lock_guard lock(mutex_);
-    if (closed_ || unfinished_ >= ids_.size() + queue_limit_) return false;
+    if (closed_ || unfinished_ >= max_threads_ + queue_limit_) return false;
+    if (unfinished_ >= threads_.size() && threads_.size() < max_threads_) {
+      try {
+        AddThread();
+      } catch (const std::system_error&) {
+        if (threads_.empty()) return false;  // otherwise one that exists takes it later
+      }
+    }
     queue_.push_back(std::move(job));
     ++unfinished_;
   }
@@ -57,6 +63,12 @@ void WorkPool::Join() {
 bool WorkPool::OnPoolThread() const {
   const std::lock_guard lock(mutex_);
   return std::ranges::find(ids_, std::this_thread::get_id()) != ids_.end();
+}
+
+void WorkPool::AddThread() {
+  threads_.emplace_back([this] { Run(); });
+  pthread_setname_np(threads_.back().native_handle(), name_);
+  ids_.push_back(threads_.back().get_id());
 }
 
 void WorkPool::Run() {

@@ -2,7 +2,9 @@
 #ifndef FIBERSCOPE_TESTS_TESTING_RECORDING_WRITER_H_
 #define FIBERSCOPE_TESTS_TESTING_RECORDING_WRITER_H_
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,7 +40,15 @@ class RecordingWriter : public server::ResponseWriter {
     ended_ = true;
     return absl::OkStatus();
   }
+  absl::Status WaitFor(std::chrono::nanoseconds time) override {
+    waited_ += time;
+    return on_wait_ ? on_wait_() : absl::OkStatus();
+  }
   void Fail(const absl::Status& why) override { failure_ = why; }
+
+  // What happens while the handler waits, and how that ends.
+  void set_on_wait(std::function<absl::Status()> on_wait) { on_wait_ = std::move(on_wait); }
+  std::chrono::nanoseconds waited() const { return waited_; }  // in all; no time has passed
 
   const server::ResponseHead& head() const { return head_; }
   const std::string& body() const { return body_; }
@@ -60,6 +70,8 @@ class RecordingWriter : public server::ResponseWriter {
   server::ResponseHead head_;
   std::string body_;
   absl::Status failure_;
+  std::function<absl::Status()> on_wait_;
+  std::chrono::nanoseconds waited_{0};
   int answers_ = 0;
   int writes_ = 0;
   bool ended_ = false;

@@ -18,6 +18,13 @@ class Gate {
     changed_.wait(lock, [this] { return open_; });
   }
 
+  // Comes to the gate, and does not wait.
+  void Enter() {
+    const std::lock_guard lock(mutex_);
+    ++entered_;
+    changed_.notify_all();
+  }
+
   void Open() {
     const std::lock_guard lock(mutex_);
     open_ = true;
@@ -28,6 +35,11 @@ class Gate {
   void AwaitEntered(int count) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return entered_ >= count; });
+  }
+
+  bool is_open() const {
+    const std::lock_guard lock(mutex_);
+    return open_;
   }
 
   int entered() const {

@@ -42,6 +42,39 @@ TEST(ResponseStreamTest, ASmallAnswerHasALength) {
   EXPECT_FALSE(rest.broken);
 }
 
+TEST(ResponseStreamTest, AWaitSendsTheHeadAndTheProbeIsTheBeginningOfTheNextChunk) {
+  using Probe = ResponseStream::Probe;
+  Connection connection;
+  std::vector<Probe> asked;
+  bool client_seems_gone = false;
+  const auto wait = [&](std::chrono::nanoseconds, Probe probe) {
+    asked.push_back(probe);
+    return ResponseStream::Waited{absl::OkStatus(), client_seems_gone && probe == Probe::kAllowed ? Probe::kSent : probe};
+  };
+  const auto answer = [&](const ResponseMode& mode, bool body) {
+    connection.pieces.clear();
+    asked.clear();
+    ResponseStream stream(mode, connection.flush(), wait);
+    stream.Begin({});
+    for (int i = 0; i < 2; ++i) EXPECT_TRUE(stream.WaitFor(std::chrono::seconds(1)).ok());
+    const absl::Status written = body ? stream.Write("hello") : absl::OkStatus();
+    EXPECT_TRUE(written.ok());
+    EXPECT_TRUE(stream.Finish().ok());
+    const std::string last = stream.Take().wire;
+    EXPECT_EQ(connection.pieces.size(), 1u);  // the head
+    return last;
+  };
+  EXPECT_EQ(answer({}, true), "5\r\nhello\r\n0\r\n\r\n");
+  EXPECT_EQ(asked, (std::vector{Probe::kAllowed, Probe::kAllowed}));
+  EXPECT_NE(connection.pieces[0].find("Transfer-Encoding: chunked\r\n\r\n"), std::string::npos);
+  EXPECT_EQ(answer({.http_1_0 = true}, true), "hello");
+  EXPECT_EQ(asked, (std::vector{Probe::kForbidden, Probe::kForbidden}));
+  client_seems_gone = true;  // of each answer, kProbeByte went out before
+  EXPECT_EQ(answer({}, true), "5\r\nhello\r\n0\r\n\r\n");
+  EXPECT_EQ(asked, (std::vector{Probe::kAllowed, Probe::kSent}));
+  EXPECT_EQ(answer({}, false), "\r\n\r\n");
+}
+
 // R-B6: every response carries them, errors too, and none names the server's software.
 TEST(ResponseStreamTest, EveryResponseCarriesTheFixedFields) {
   for (const int status : {200, 307, 400, 404, 405, 413, 421, 429, 500, 503}) {

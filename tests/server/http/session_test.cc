@@ -469,6 +469,92 @@ TEST(SessionTest, AClientThatHasSentItsLastRequestIsAnswered) {
   EXPECT_EQ(client.AwaitEnd(), RawClient::End::kClosed);
 }
 
+TEST(SessionTest, AWaitSendsWhatThereIsFirst) {
+  TestServer server;
+  RawClient client;
+  ASSERT_TRUE(client.Connect(server.port()));
+  client.Request("GET", "/wait");
+  EXPECT_TRUE(client.Readable(std::chrono::hours(1)));  // the handler waits for that long
+  client.Abort();
+  EXPECT_EQ(server.AwaitWaits(1)[0].code(), absl::StatusCode::kCancelled);
+}
+
+TEST(SessionTest, AClientThatLeavesEndsAWait) {
+  TestServer server;
+  size_t waits = 0;
+  const auto leave_by = [&](std::string_view version, void (RawClient::*leave)()) {
+    RawClient client;
+    ASSERT_TRUE(client.Connect(server.port()));
+    client.Send("GET /wait HTTP/" + std::string(version) + "\r\nHost: localhost\r\n\r\n");
+    EXPECT_TRUE(client.Readable(std::chrono::hours(1)));
+    (client.*leave)();
+    EXPECT_EQ(server.AwaitWaits(++waits).back().message(), "the client has left") << version;
+  };
+  for (int i = 0; i < 20; ++i) {
+    leave_by("1.1", &RawClient::Close);
+    leave_by("1.1", &RawClient::Abort);
+    leave_by("1.0", &RawClient::Close);
+    leave_by("1.0", &RawClient::Abort);
+    leave_by("1.0", &RawClient::ShutdownSend);  // cannot be told from Close
+  }
+}
+
+TEST(SessionTest, AClientThatHasSentItsLastRequestIsAnsweredAfterManyWaits) {
+  for (int i = 0; i < 10; ++i) {
+    TestServer server;
+    RawClient client;
+    ASSERT_TRUE(client.Connect(server.port()));
+    client.Request("GET", "/tick");
+    client.ShutdownSend();
+    server.gate().AwaitEntered(1);
+    server.gate().Open();
+    const HttpReply reply = client.Read();
+    EXPECT_TRUE(reply.complete);
+    EXPECT_EQ(reply.body, "done");
+    EXPECT_TRUE(server.AwaitWaits(1)[0].ok());
+  }
+}
+
+TEST(SessionTest, PipelinedRequestsDoNotEndAWait) {
+  TestServer server;
+  RawClient client;
+  ASSERT_TRUE(client.Connect(server.port()));
+  client.Request("GET", "/tick");
+  client.Request("GET", "/echo");
+  server.gate().AwaitEntered(1);
+  server.gate().Open();
+  EXPECT_EQ(client.Read().body, "done");
+  EXPECT_EQ(client.Read().body, "GET /echo ");
+}
+
+TEST(SessionTest, WaitsLeaveTheWorkThreadsToOthers) {
+  TestServer server({.work_threads = 1, .work_queue = 0, .timed_threads = 2});
+  std::vector<RawClient> waiting(2);
+  for (RawClient& client : waiting) {
+    ASSERT_TRUE(client.Connect(server.port()));
+    client.Request("GET", "/wait");
+    EXPECT_TRUE(client.Readable(std::chrono::hours(1)));
+  }
+  EXPECT_EQ(Fetch(server.port(), "/stream").status, 200);
+  const HttpReply third = Fetch(server.port(), "/wait");
+  EXPECT_EQ(third.status, 429);
+  EXPECT_EQ(third.Field("Retry-After"), "1");
+  EXPECT_EQ(third.body, "too many profiles over an interval in progress, try again\n");
+  EXPECT_EQ(Fetch(server.port(), "/wait?untimed").body, "before after");
+  EXPECT_EQ(Fetch(server.port(), "/wait", "HEAD").status, 200);
+}
+
+TEST(SessionTest, StoppingEndsWaits) {
+  TestServer server;
+  RawClient client;
+  ASSERT_TRUE(client.Connect(server.port()));
+  client.Request("GET", "/wait");
+  EXPECT_TRUE(client.Readable(std::chrono::hours(1)));
+  server->Stop();
+  EXPECT_EQ(server.AwaitWaits(1)[0].message(), "the debug server is stopping");
+  EXPECT_FALSE(client.Read().complete);
+}
+
 TEST(SessionTest, AnAnswerThatFailsInTheMiddleIsNeverWhole) {
   TestServer server;
   for (const char* const target : {"/cut", "/slowthrow-late"}) {

@@ -6,6 +6,8 @@
 //   /stream  slow: 200 KiB of 'x'
 //   /flood   slow: writes until the client is gone; AwaitFloods() tells how that ended
 //   /cut     slow: 100 KiB, then fails
+//   /wait    timed unless the query is "untimed": says "before", waits for an hour, says "after"; gate() is passed before the wait
+//   /tick    timed: waits for a millisecond until gate() opens, then says "done"
 //   /throw, /slowthrow, /slowthrow-late   throw an exception: at once, on a work thread, behind 100 KiB
 #ifndef FIBERSCOPE_TESTS_SERVER_HTTP_TEST_SERVER_H_
 #define FIBERSCOPE_TESTS_SERVER_HTTP_TEST_SERVER_H_
@@ -48,8 +50,15 @@ class TestServer {
   // Waits until `count` handlers of /flood have ended.
   std::vector<Flood> AwaitFloods(size_t count) {
     std::unique_lock lock(mutex_);
-    flooded_.wait(lock, [&] { return floods_.size() >= count; });
+    ended_.wait(lock, [&] { return floods_.size() >= count; });
     return floods_;
+  }
+
+  // Waits until `count` handlers of /wait and /tick have been told how their waits ended.
+  std::vector<absl::Status> AwaitWaits(size_t count) {
+    std::unique_lock lock(mutex_);
+    ended_.wait(lock, [&] { return waits_.size() >= count; });
+    return waits_;
   }
 
  private:
@@ -79,6 +88,10 @@ class TestServer {
                (void)writer.Write(std::string(100 * 1024, 'x'));
                writer.Fail(absl::InternalError("cut"));
              }},
+        {.path = "/wait", .slow = true, .timed = [](const Request& request) { return request.raw_query != "untimed"; }, .handler =
+             [this](const Request& request, ResponseWriter& writer) { RunWait(request, writer); }},
+        {.path = "/tick", .slow = true, .timed = [](const Request&) { return true; }, .handler =
+             [this](const Request&, ResponseWriter& writer) { RunTicks(writer); }},
         {.path = "/throw", .handler = [](const Request&, ResponseWriter&) { throw std::runtime_error("thrown"); }},
         {.path = "/slowthrow", .slow = true, .handler = [](const Request&, ResponseWriter&) { throw 7; }},
         {.path = "/slowthrow-late", .slow = true, .handler =
@@ -105,13 +118,39 @@ class TestServer {
     }
     const std::lock_guard lock(mutex_);
     floods_.push_back(flood);
-    flooded_.notify_all();
+    ended_.notify_all();
+  }
+
+  void RunWait(const server::Request& request, server::ResponseWriter& writer) {
+    writer.Begin({});
+    (void)writer.Write("before ");
+    if (request.method != server::Method::kHead && request.raw_query != "untimed") End(writer.WaitFor(std::chrono::hours(1)), writer);
+    (void)writer.Write("after");
+    (void)writer.Finish();
+  }
+
+  void RunTicks(server::ResponseWriter& writer) {
+    writer.Begin({});
+    gate_.Enter();
+    absl::Status status;
+    while (status.ok() && !gate_.is_open()) status = writer.WaitFor(std::chrono::milliseconds(1));
+    if (status.ok()) (void)writer.Write("done");
+    (void)writer.Finish();
+    End(status, writer);
+  }
+
+  void End(const absl::Status& status, server::ResponseWriter& writer) {
+    if (!status.ok()) writer.Fail(status);
+    const std::lock_guard lock(mutex_);
+    waits_.push_back(status);
+    ended_.notify_all();
   }
 
   Gate gate_;
   std::mutex mutex_;
-  std::condition_variable flooded_;
-  std::vector<Flood> floods_;  // GUARDED_BY(mutex_)
+  std::condition_variable ended_;
+  std::vector<Flood> floods_;         // GUARDED_BY(mutex_)
+  std::vector<absl::Status> waits_;  // GUARDED_BY(mutex_)
   std::unique_ptr<server::HttpServer> server_;
 };
 

@@ -17,7 +17,7 @@ bool Submit(WorkPool& pool, std::function<void()> job) { return pool.Submit(job)
 TEST(WorkPoolTest, TakesAsManyJobsAsThreadsAndQueueHold) {
   Gate gate;
   std::atomic<int> done = 0;
-  WorkPool pool(8);
+  WorkPool pool("work", 2, 8);
   ASSERT_TRUE(pool.Start(2).ok());
   for (int i = 0; i < 10; ++i) {
     EXPECT_TRUE(Submit(pool, [&] {
@@ -37,7 +37,7 @@ TEST(WorkPoolTest, TakesAsManyJobsAsThreadsAndQueueHold) {
 
 TEST(WorkPoolTest, RunsJobsInOrderOnOneThread) {
   std::vector<int> order;
-  WorkPool pool(100);
+  WorkPool pool("work", 1, 100);
   ASSERT_TRUE(pool.Start(1).ok());
   for (int i = 0; i < 100; ++i) {
     ASSERT_TRUE(Submit(pool, [&order, i] { order.push_back(i); }));
@@ -50,7 +50,7 @@ TEST(WorkPoolTest, RunsJobsInOrderOnOneThread) {
 TEST(WorkPoolTest, AClosedPoolTakesNothingButEndsWhatItHas) {
   Gate gate;
   std::atomic<int> done = 0;
-  WorkPool pool(8);
+  WorkPool pool("work", 1, 8);
   ASSERT_TRUE(pool.Start(1).ok());
   for (int i = 0; i < 3; ++i) {
     ASSERT_TRUE(Submit(pool, [&] {
@@ -68,16 +68,30 @@ TEST(WorkPoolTest, AClosedPoolTakesNothingButEndsWhatItHas) {
 
 TEST(WorkPoolTest, WithoutAQueueAnIdleThreadStillTakesAJob) {
   std::atomic<bool> ran = false;
-  WorkPool pool(0);
+  WorkPool pool("work", 1, 0);
   ASSERT_TRUE(pool.Start(1).ok());
   EXPECT_TRUE(Submit(pool, [&] { ran = true; }));
   pool.Join();
   EXPECT_TRUE(ran);
 }
 
+TEST(WorkPoolTest, MakesThreadsWhenJobsNeedThemUpToTheLimit) {
+  testing::Gate gate;
+  WorkPool pool("work", 3, 0);
+  ASSERT_TRUE(pool.Start(0).ok());
+  for (int i = 1; i <= 3; ++i) {
+    ASSERT_TRUE(Submit(pool, [&] { gate.Pass(); }));
+    gate.AwaitEntered(i);  // while the others are still there
+  }
+  EXPECT_FALSE(Submit(pool, [] {}));
+  gate.Open();
+  pool.Join();
+  EXPECT_EQ(gate.entered(), 3);
+}
+
 TEST(WorkPoolTest, KnowsItsOwnThreads) {
   std::atomic<bool> inside = false;
-  WorkPool pool(8);
+  WorkPool pool("work", 2, 8);
   ASSERT_TRUE(pool.Start(2).ok());
   EXPECT_FALSE(pool.OnPoolThread());
   ASSERT_TRUE(Submit(pool, [&] { inside = pool.OnPoolThread(); }));
