@@ -35,6 +35,9 @@ class ProfileSource {
   // Returns the sink's error if that failed.
   virtual absl::Status WriteText(int debug, ByteSink& sink) = 0;
 
+  // Whether the difference of two Collect() says something: seconds=.
+  virtual bool has_delta() const { return false; }
+
   // This profile, when it is one of fibers of which a request may choose some (fiber_profile_source.h); null otherwise.
   virtual FiberProfileSource* fibers() { return nullptr; }
 };

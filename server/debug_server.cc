@@ -105,7 +105,8 @@ class DebugServer::Impl {
     }
     routes.push_back({.path = prefix, .exact = true, .handler = MakeIndexHandler(*catalog_, std::move(listed))});
     // The subtree: every other name is a profile's, or nobody's.
-    routes.push_back({.path = prefix, .slow = true, .handler = MakeNamedProfileHandler(*catalog_, prefix)});
+    routes.push_back(
+        {.path = prefix, .slow = true, .timed = &IsDeltaRequest, .handler = MakeNamedProfileHandler(*catalog_, prefix)});
     HttpServerOptions http;
     http.address = options.address;
     http.port = options.port;

@@ -59,6 +59,7 @@ class GoroutineSource : public FiberProfileSource {
   std::string_view name() const override;
   std::string_view description() const override;
   int64_t Count() const override;
+  bool has_delta() const override { return true; }
   absl::StatusOr<Profile> Collect() override;
   absl::Status WriteText(int debug, ByteSink& sink) override;
   absl::StatusOr<Profile> Collect(const FiberFilter& filter, const FiberTags& tags) override;

@@ -1,6 +1,7 @@
 #include "server/handlers/named_profile.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -8,8 +9,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_format.h"
 #include "pprof/encode/proto_encoder.h"
 #include "pprof/fiber_profile_source.h"
+#include "pprof/profile_delta.h"
 #include "server/handlers/fiber_parameters.h"
 #include "server/http/query.h"
 
@@ -17,11 +20,13 @@ namespace fiberscope::server {
 namespace {
 
 constexpr int64_t kMaxInteger = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMaxSeconds = 300;
 constexpr int64_t kMaxDebug = std::numeric_limits<int32_t>::max();
 
 constexpr char kNextAfter[] = "X-Fiberscope-Next-After";
 
 struct Parameters {
+  std::chrono::seconds interval{0};  // of a delta
   int debug = 0;  // the form to answer in: 0, 1 or 2
   FiberParameters fibers;
 };
@@ -35,14 +40,21 @@ absl::StatusOr<Parameters> ParseParameters(const Request& request, pprof::Profil
   if (!seconds.ok() || seconds->value_or(1) == 0) {
     return BadParameter("seconds", "must be a positive integer");
   }
+  if (seconds->has_value() && !source.has_delta()) {
+    return absl::InvalidArgumentError("\"seconds\" parameter is not supported for this profile type");
+  }
+  if (seconds->value_or(0) > kMaxSeconds) {
+    return BadParameter("seconds", absl::StrFormat("must be at most %d", kMaxSeconds));
+  }
   const absl::StatusOr<std::optional<int64_t>> gc = query->GetInteger("gc", kMaxInteger);
   if (!gc.ok()) return gc.status();
   const absl::StatusOr<std::optional<int64_t>> debug = query->GetInteger("debug", kMaxDebug);
   if (!debug.ok()) return debug.status();
-  if (seconds->has_value()) {
-    return absl::InvalidArgumentError("\"seconds\" parameter is not supported for this profile type");
+  if (seconds->has_value() && debug->value_or(0) != 0) {
+    return absl::InvalidArgumentError("seconds and debug params are incompatible");
   }
   Parameters parameters;
+  parameters.interval = std::chrono::seconds(seconds->value_or(0));
   parameters.debug = static_cast<int>(std::min<int64_t>(debug->value_or(0), 2));
   if (source.fibers() == nullptr) {
     if (absl::Status status = RefuseFiberParameters(*query); !status.ok()) return status;
@@ -68,6 +80,11 @@ std::string Quoted(std::string_view text) {
   return quoted + "\"";
 }
 
+ResponseHead BinaryHead(std::string_view file) {
+  return {.content_type = "application/octet-stream",
+          .fields = {{"Content-Disposition", "attachment; filename=" + Quoted(file)}}};
+}
+
 absl::StatusOr<pprof::Profile> Collect(pprof::ProfileSource& source, const FiberParameters& fibers) {
   const bool plain = fibers.filter.empty() && fibers.tags.empty();
   return plain ? source.Collect() : source.fibers()->Collect(fibers.filter, fibers.tags);
@@ -91,13 +108,21 @@ void Finish(const absl::Status& status, ResponseWriter& writer) {
   }
 }
 
+// The first profile is collected before the head goes out, so that if that fails it can be said.
+void SendDelta(pprof::ProfileSource& source, const Parameters& parameters, ResponseWriter& writer) {
+  const absl::StatusOr<pprof::Profile> before = Collect(source, parameters.fibers);
+  writer.Begin(BinaryHead(std::string(source.name()) + "-delta"));
+  if (!before.ok()) return Finish(before.status(), writer);
+  if (absl::Status waited = writer.WaitFor(parameters.interval); !waited.ok()) return writer.Fail(waited);
+  const absl::StatusOr<pprof::Profile> after = Collect(source, parameters.fibers);
+  Finish(after.ok() ? pprof::EncodeProfile(pprof::ProfileDelta(*before, *after), writer) : after.status(), writer);
+}
+
 void SendProfile(pprof::ProfileSource& source, const Parameters& parameters, bool head_only, ResponseWriter& writer) {
-  ResponseHead head;
-  if (parameters.debug == 0) {
-    head.content_type = "application/octet-stream";
-    head.fields = {{"Content-Disposition", "attachment; filename=" + Quoted(source.name())}};
-  }
-  writer.Begin(std::move(head));
+  const bool is_delta = parameters.interval != std::chrono::seconds(0);
+  if (is_delta && !head_only) return SendDelta(source, parameters, writer);
+  const std::string file = std::string(source.name()) + (is_delta ? "-delta" : "");
+  writer.Begin(parameters.debug == 0 ? BinaryHead(file) : ResponseHead());
   Finish(head_only ? absl::OkStatus() : WriteBody(source, parameters, writer), writer);
 }
 
@@ -111,6 +136,13 @@ void SendPage(pprof::FiberProfileSource& source, const FiberParameters& paramete
 }
 
 }  // namespace
+
+bool IsDeltaRequest(const Request& request) {
+  const absl::StatusOr<Query> query = Query::Parse(request.raw_query);
+  if (!query.ok()) return false;
+  const absl::StatusOr<std::optional<std::string>> seconds = query->Get("seconds");
+  return seconds.ok() && seconds->has_value() && !(*seconds)->empty();
+}
 
 Handler MakeNamedProfileHandler(const pprof::ProfileCatalog& catalog, std::string prefix) {
   return [&catalog, prefix = std::move(prefix)](const Request& request, ResponseWriter& writer) {

@@ -2,7 +2,8 @@
 //
 //   debug   0 (default): gzip-compressed profile.proto, as a download. 1: text. 2 and more: for goroutine, every fiber's stack.
 //   gc      accepted, an integer; no profile of this server collects garbage
-//   seconds a delta over an interval, which no profile of this server supports: a positive integer is answered with 400, too
+//   seconds 1 to 300: what changes in so many seconds (profile_delta.h), of a profile that has_delta(), of others a 400; debug=0
+//           only. The head goes out at once. A client that leaves ends it
 //   state, reason, minwait, label, fn, limit, after
 //           of a profile of fibers, some fibers only (fiber_parameters.h); of any other a 400. A page that is not the last says
 //           in X-Fiberscope-Next-After what `after` gets the next one
@@ -23,6 +24,9 @@ namespace fiberscope::server {
 
 // Answers every path below `prefix`. `catalog` must outlive the handler.
 Handler MakeNamedProfileHandler(const pprof::ProfileCatalog& catalog, std::string prefix);
+
+// Whether `request` asks for a delta: Route::timed of the handler's route.
+bool IsDeltaRequest(const Request& request);
 
 }  // namespace fiberscope::server
 

@@ -27,8 +27,8 @@ class ResponseWriter : public pprof::ByteSink {
   absl::Status Write(std::string_view bytes) override = 0;
   virtual absl::Status Finish() = 0;
 
-  // Blocks the thread for `time`, for a profile that takes time. What was begun and written so far goes to the client first, so that
-  // it sees that its request is being served; an error found later can then only cut the answer off.
+  // Blocks the thread for `time`, for a profile that takes time. What was begun and written so far goes to the client first, so
+  // that it sees that its request is being served; an error found later can then only cut the answer off.
   //
   // kCancelled, within moments: the client has left, or the server stops. A client that has closed only its sending side still gets
   // its answer: which it is shows when it is sent one more byte (a leading zero of the size of the next chunk, which says nothing).

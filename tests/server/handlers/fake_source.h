@@ -19,6 +19,7 @@ class FakeSource : public pprof::ProfileSource {
     int64_t count = 0;
     absl::Status failure = {};  // of Collect() and WriteText()
     int* collected = nullptr;
+    bool has_delta = false;
   };
 
   explicit FakeSource(Options options) : options_(std::move(options)) {}
@@ -26,6 +27,8 @@ class FakeSource : public pprof::ProfileSource {
   std::string_view name() const override { return options_.name; }
   std::string_view description() const override { return options_.description; }
   int64_t Count() const override { return options_.count; }
+
+  bool has_delta() const override { return options_.has_delta; }
 
   absl::StatusOr<pprof::Profile> Collect() override {
     CountOne();

@@ -1,10 +1,15 @@
 #include "server/handlers/named_profile.h"
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "pprof/sources/goroutine_source.h"
+#include "proto/profile.pb.h"
+#include "tests/pprof/encode/gunzip.h"
 #include "tests/server/handlers/fake_source.h"
 #include "tests/testing/recording_writer.h"
 #include "tests/testing/shop.h"
@@ -123,6 +128,63 @@ TEST_F(NamedProfileTest, RefusesParametersThatItCannotRead) {
     EXPECT_EQ(answer.body(), row.body) << row.query;
   }
   EXPECT_EQ(collected_, 0);
+}
+
+TEST_F(NamedProfileTest, ADeltaIsWhatChangesMeanwhile) {
+  const auto get = [&](std::string query, std::function<absl::Status()> meanwhile) {
+    RecordingWriter writer;
+    writer.set_on_wait(std::move(meanwhile));
+    handler_({.method = Method::kGet, .path = "/debug/pprof/goroutine", .raw_query = std::move(query), .body = {}}, writer);
+    return writer;
+  };
+  // One leaves, and a filter chooses the same fibers both times.
+  const RecordingWriter left = get("seconds=300&state=running", [&] {
+    std::erase_if(shop_.fibers(), [](const pprof::TestFiber& fiber) { return fiber.snapshot.state == FiberState::kRunning; });
+    return absl::OkStatus();
+  });
+  EXPECT_EQ(left.waited(), std::chrono::seconds(300));
+  EXPECT_EQ(left.head().content_type, kBinary);
+  EXPECT_EQ(left.Field("Content-Disposition"), "attachment; filename=\"goroutine-delta\"");
+  perftools::profiles::Profile profile;
+  ASSERT_TRUE(profile.ParseFromString(pprof::Gunzip(left.body()).value_or("")));
+  ASSERT_EQ(profile.sample_size(), 1);
+  EXPECT_EQ(profile.sample(0).value(0), -1);
+
+  const RecordingWriter gone = get("seconds=1", [] { return absl::CancelledError("the client has left"); });
+  EXPECT_EQ(gone.failure().code(), absl::StatusCode::kCancelled);
+  EXPECT_FALSE(gone.ended());
+}
+
+TEST_F(NamedProfileTest, ADeltaThatCannotBeginIsAnError) {
+  Add({.name = "cumulative", .failure = absl::InternalError("no memory"), .collected = &collected_, .has_delta = true});
+  const RecordingWriter answer = Get("cumulative", "seconds=5");
+  EXPECT_EQ(answer.failure().message(), "failed to collect profile: no memory");
+  EXPECT_EQ(answer.waited(), std::chrono::seconds(0));
+  EXPECT_EQ(collected_, 1);
+  const RecordingWriter head = Get("cumulative", "seconds=5", Method::kHead);
+  EXPECT_EQ(head.Field("Content-Disposition"), "attachment; filename=\"cumulative-delta\"");
+  EXPECT_EQ(head.waited(), std::chrono::seconds(0));
+  EXPECT_EQ(collected_, 1);
+}
+
+TEST_F(NamedProfileTest, ADeltaIsOfLimitedLengthAndOfOneForm) {
+  for (const char* const query : {"seconds=301", "seconds=9223372036854775807"}) {
+    EXPECT_EQ(Get("goroutine", query).body(), "invalid value for \"seconds\" - must be at most 300\n");
+  }
+  for (const char* const query : {"seconds=1&debug=1", "debug=2&seconds=1"}) {
+    EXPECT_EQ(Get("goroutine", query).head().status, 400);
+    EXPECT_EQ(Get("goroutine", query).body(), "seconds and debug params are incompatible\n");
+  }
+  EXPECT_EQ(Get("goroutine", "seconds=1&debug=0").head().status, 200);
+}
+
+TEST(IsDeltaRequestTest, IsOneThatHasSeconds) {
+  const auto is_delta = [](std::string query) { return IsDeltaRequest({.raw_query = std::move(query)}); };
+  EXPECT_TRUE(is_delta("seconds=1"));
+  EXPECT_TRUE(is_delta("debug=0&seconds=abc"));
+  for (const char* const query : {"", "seconds=", "seconds", "seconds=1&seconds=2", "seconds=%zz", "second=1", "debug=1"}) {
+    EXPECT_FALSE(is_delta(query)) << query;
+  }
 }
 
 // The headers of its blocks in short: "2 [chan receive] 3 [chan receive]".
