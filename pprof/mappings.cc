@@ -87,7 +87,23 @@ std::optional<Mapping> ParseLine(std::string_view line) {
   return mapping;
 }
 
-std::string ReadSelfMaps() {
+bool Overlaps(const Mapping& mapping, const LoadedObject& object) {
+  return std::any_of(object.code.begin(), object.code.end(), [&](const AddressRange& code) {
+    return mapping.start < code.limit && code.start < mapping.limit;
+  });
+}
+
+}  // namespace
+
+std::vector<Mapping> ParseMappings(std::string_view maps) {
+  std::vector<Mapping> mappings;
+  for (size_t end; (end = maps.find('\n')) != std::string_view::npos; maps.remove_prefix(end + 1)) {
+    if (auto mapping = ParseLine(maps.substr(0, end))) mappings.push_back(*std::move(mapping));
+  }
+  return mappings;
+}
+
+std::string ReadProcessMaps() {
   std::string text;
   const int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return text;
@@ -106,24 +122,8 @@ std::string ReadSelfMaps() {
   return text;
 }
 
-bool Overlaps(const Mapping& mapping, const LoadedObject& object) {
-  return std::any_of(object.code.begin(), object.code.end(), [&](const AddressRange& code) {
-    return mapping.start < code.limit && code.start < mapping.limit;
-  });
-}
-
-}  // namespace
-
-std::vector<Mapping> ParseMappings(std::string_view maps) {
-  std::vector<Mapping> mappings;
-  for (size_t end; (end = maps.find('\n')) != std::string_view::npos; maps.remove_prefix(end + 1)) {
-    if (auto mapping = ParseLine(maps.substr(0, end))) mappings.push_back(*std::move(mapping));
-  }
-  return mappings;
-}
-
 std::vector<Mapping> ReadProcessMappings() {
-  std::vector<Mapping> mappings = ParseMappings(ReadSelfMaps());
+  std::vector<Mapping> mappings = ParseMappings(ReadProcessMaps());
   const LoadedObjects loaded = ReadLoadedObjects();
   for (Mapping& mapping : mappings) {
     const auto owner = std::find_if(loaded.objects.begin(), loaded.objects.end(),

@@ -29,6 +29,9 @@ std::vector<Mapping> ParseMappings(std::string_view maps);
 // Thread-safe. Blocks the thread (reads /proc/self/maps: about 1 us per mapping of any kind). Not async-signal-safe.
 std::vector<Mapping> ReadProcessMappings();
 
+// /proc/self/maps as it is, for the formats that end with it. The same.
+std::string ReadProcessMaps();
+
 }  // namespace fiberscope::pprof
 
 #endif  // FIBERSCOPE_PPROF_MAPPINGS_H_

@@ -10,6 +10,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/fence.h"
 #include "runtime/base/futex.h"
+#include "runtime/contention_events.h"
 #include "runtime/instant.h"
 #include "runtime/thread_waiter.h"
 #include "runtime/scheduler_core.h"
@@ -129,12 +130,20 @@ WaitOutcome WaitIn(WaitQueue& queue, FutexLock& lock, const ParkInfo& info, void
       (limits.cancellable && fiber != nullptr && IsCancellable(*fiber))) {
     return WaitWithClaim(queue, lock, info, slot, limits);
   }
-  if (fiber == nullptr) return WaitPlainlyOnThread(queue, lock, slot, limits);
+  const BlockMeasurement measurement(info.reason);
+  if (fiber == nullptr) {
+    const WaitOutcome outcome = WaitPlainlyOnThread(queue, lock, slot, limits);
+    measurement.End();
+    return outcome;
+  }
   Waiter& waiter = fiber->waiter;
   waiter.slot = slot;
   waiter.claimed_wait = false;
   Queue(queue, waiter, limits);
-  if (ParkAndUnlock(info, lock)) return fiber->wait.outcome;
+  if (ParkAndUnlock(info, lock)) {
+    measurement.End();
+    return fiber->wait.outcome;
+  }
   // Stopping: only this thread runs fibers now. The outcome is there if somebody woke us before.
   if (waiter.queue == nullptr) return fiber->wait.outcome;
   LeaveQueue(queue, lock, waiter);
@@ -182,7 +191,12 @@ ClaimedWait::~ClaimedWait() {
 
 WaitOutcome ClaimedWait::Wait(const ParkInfo& info) {
   waited_ = true;
-  if (fiber_ == nullptr) return BlockThread();
+  const BlockMeasurement measurement(info.reason);
+  if (fiber_ == nullptr) {
+    const WaitOutcome outcome = BlockThread();
+    measurement.End();
+    return outcome;
+  }
   Worker& worker = CurrentWorkerOnFiber();
   if (MustLeave(worker.core())) return EndAs(WaitOutcome::kStopped);
   if (cancellable_) {
@@ -199,6 +213,7 @@ WaitOutcome ClaimedWait::Wait(const ParkInfo& info) {
   if (deadline_ns_ != WaitLimits::kNoDeadline && record_.outcome != WaitOutcome::kTimedOut) {
     TimerQueue::Remove(record_.timer);
   }
+  if (record_.outcome != WaitOutcome::kStopped) measurement.End();
   return record_.outcome;
 }
 

@@ -88,6 +88,9 @@ class WaitQueue {
   bool empty() const { return head_ == nullptr; }
   // The longest waiting one; its wait may have ended otherwise.
   Waiter* front() const { return head_; }
+  // The one that came last, or null.
+  Waiter* back() const { return tail_; }
+  uint32_t size() const { return size_; }
 
   void PushBack(Waiter& waiter) {
     waiter.queue = this;
@@ -95,6 +98,7 @@ class WaitQueue {
     waiter.prev = tail_;
     (tail_ != nullptr ? tail_->next : head_) = &waiter;
     tail_ = &waiter;
+    ++size_;
   }
 
   // For one that was woken and has to wait again.
@@ -104,6 +108,7 @@ class WaitQueue {
     waiter.prev = nullptr;
     (head_ != nullptr ? head_->prev : tail_) = &waiter;
     head_ = &waiter;
+    ++size_;
   }
 
   // The longest waiting node whose wait could be claimed, taken out; the caller must wake it. Null when there is none.
@@ -130,11 +135,13 @@ class WaitQueue {
     (waiter.next != nullptr ? waiter.next->prev : tail_) = waiter.prev;
     waiter.queue = nullptr;
     waiter.next = waiter.prev = nullptr;
+    --size_;
   }
 
  private:
   Waiter* head_ = nullptr;
   Waiter* tail_ = nullptr;
+  uint32_t size_ = 0;
 };
 
 }  // namespace fiberscope::internal

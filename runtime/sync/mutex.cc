@@ -1,7 +1,10 @@
 #include "runtime/sync/mutex.h"
 
+#include <algorithm>
+
 #include "runtime/base/check.h"
 #include "runtime/base/tick_clock.h"
+#include "runtime/contention_events.h"
 #include "runtime/sync/wait_status.h"
 
 namespace fiberscope {
@@ -13,9 +16,9 @@ namespace {
 // As in Go's sync.Mutex.
 constexpr int64_t kStarvingNs = 1'000'000;
 
-bool IsStarving(const internal::Waiter& waiter) {
-  return TickNowNs() - *static_cast<const int64_t*>(waiter.slot) >= kStarvingNs;
-}
+int64_t WaitsSince(const internal::Waiter& waiter) { return *static_cast<const int64_t*>(waiter.slot); }
+
+bool IsStarving(const internal::Waiter& waiter) { return TickNowNs() - WaitsSince(waiter) >= kStarvingNs; }
 
 }  // namespace
 
@@ -60,6 +63,17 @@ bool Mutex::LockSlow(uint64_t self, int64_t deadline_ns) {
   }
 }
 
+// Queue lock held. How long waiters have waited during this hold of the mutex, all added up; 0 if nobody asks. As Go does since 1.21:
+// all who wait are charged, by the mean of the longest and the shortest wait instead of one by one.
+int64_t Mutex::ChargeWaiters() {
+  if (!internal::IsMutexProfiled() || waiters_.empty()) return 0;
+  const int64_t now_ns = TickNowNs();
+  const int64_t longest_ns = now_ns - std::max(WaitsSince(*waiters_.front()), charged_until_ns_);
+  const int64_t shortest_ns = now_ns - std::max(WaitsSince(*waiters_.back()), charged_until_ns_);
+  charged_until_ns_ = now_ns;
+  return std::max<int64_t>((longest_ns + shortest_ns) / 2, 0) * waiters_.size();
+}
+
 void Mutex::UnlockSlow(uint64_t self) {
   queue_lock_.lock();
   if (holder().word() != self) {
@@ -69,6 +83,7 @@ void Mutex::UnlockSlow(uint64_t self) {
     FIBERSCOPE_CHECK(false, "%s unlocks mutex (%s), which %s holds", LockOwner(self).ToString(), NameOf(object_),
                      holder().ToString());
   }
+  const int64_t charged_ns = ChargeWaiters();
   const bool hand_over = waiters_.front() != nullptr && IsStarving(*waiters_.front());
   internal::Waiter* const next = hand_over || !waiter_is_trying_ ? waiters_.ClaimFront() : nullptr;
   const uint64_t next_owner = hand_over && next != nullptr ? internal::OwnerWordOf(*next->record) : 0;
@@ -76,6 +91,7 @@ void Mutex::UnlockSlow(uint64_t self) {
   word_.store(next_owner | (waiters_.empty() ? 0 : kWaiters), std::memory_order_release);
   queue_lock_.unlock();
   if (next != nullptr) internal::Wake(*next, internal::WaitOutcome::kDone);
+  if (charged_ns != 0) internal::RecordMutexContention(charged_ns);
 }
 
 }  // namespace fiberscope

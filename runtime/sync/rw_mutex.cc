@@ -1,6 +1,10 @@
 #include "runtime/sync/rw_mutex.h"
 
+#include <algorithm>
+
 #include "runtime/base/check.h"
+#include "runtime/base/tick_clock.h"
+#include "runtime/contention_events.h"
 #include "runtime/sync/wait_status.h"
 
 namespace fiberscope {
@@ -67,8 +71,9 @@ bool RwMutex::LockSharedSlow(int64_t deadline_ns) {
 
 bool RwMutex::Wait(internal::WaitQueue& queue, WaitReason reason, int64_t deadline_ns) {
   const internal::ParkInfo info{.reason = reason, .object_id = object_.EnsureId(), .owner_id = holder().fiber().value};
+  int64_t since_ns = internal::IsMutexProfiled() ? TickNowNs() : 0;
   const internal::WaitOutcome outcome =
-      internal::WaitIn(queue, queue_lock_, info, nullptr, {.deadline_ns = deadline_ns, .cancellable = false});
+      internal::WaitIn(queue, queue_lock_, info, &since_ns, {.deadline_ns = deadline_ns, .cancellable = false});
   if (outcome == internal::WaitOutcome::kDone) return true;  // an unlock let us in
   // A writer that gives up may have been all that kept readers out.
   internal::WakeList admitted;
@@ -94,9 +99,9 @@ void RwMutex::unlock() {
   internal::WakeList admitted;
   queue_lock_.lock();
   word_.fetch_sub(kWriter, std::memory_order_release);
-  Admit(/*after_writer=*/true, admitted);
+  const int64_t waited_ns = Admit(/*after_writer=*/true, admitted);
   queue_lock_.unlock();
-  internal::WakeAll(admitted, internal::WaitOutcome::kDone);
+  WakeAdmitted(admitted, waited_ns);
 }
 
 void RwMutex::unlock_shared() {
@@ -114,18 +119,30 @@ void RwMutex::unlock_shared() {
   }
   // kWaiters may have gone meanwhile, and then the word changes by others too.
   word = word_.fetch_sub(kReader, std::memory_order_release) - kReader;
-  if ((word & kWaiters) != 0) Admit(/*after_writer=*/false, admitted);
+  const int64_t waited_ns = (word & kWaiters) != 0 ? Admit(/*after_writer=*/false, admitted) : 0;
   queue_lock_.unlock();
-  internal::WakeAll(admitted, internal::WaitOutcome::kDone);
+  WakeAdmitted(admitted, waited_ns);
 }
 
-void RwMutex::Admit(bool after_writer, internal::WakeList& admitted) {
+void RwMutex::WakeAdmitted(internal::WakeList& admitted, int64_t waited_ns) {
+  internal::WakeAll(admitted, internal::WaitOutcome::kDone);
+  if (waited_ns != 0) internal::RecordMutexContention(waited_ns);
+}
+
+int64_t RwMutex::Admit(bool after_writer, internal::WakeList& admitted) {
   uint64_t word = word_.load(std::memory_order_relaxed);
-  if ((word & kWriter) != 0) return;
+  if ((word & kWriter) != 0) return 0;
+  const int64_t now_ns = internal::IsMutexProfiled() ? TickNowNs() : 0;
+  int64_t waited_ns = 0;
+  const auto admit = [&](internal::Waiter& waiter) {
+    admitted.PushBack(waiter);
+    const int64_t since_ns = *static_cast<const int64_t*>(waiter.slot);
+    if (now_ns != 0 && since_ns != 0) waited_ns += std::max<int64_t>(now_ns - since_ns, 0);
+  };
   const auto admit_readers = [&] {
     while (internal::Waiter* const reader = readers_waiting_.ClaimFront()) {
       word += kReader;
-      admitted.PushBack(*reader);
+      admit(*reader);
     }
   };
   if (after_writer) admit_readers();
@@ -133,7 +150,7 @@ void RwMutex::Admit(bool after_writer, internal::WakeList& admitted) {
     if (internal::Waiter* const writer = writers_waiting_.ClaimFront()) {
       word |= kWriter;
       writer_.store(internal::OwnerWordOf(*writer->record), std::memory_order_relaxed);
-      admitted.PushBack(*writer);
+      admit(*writer);
     }
   }
   // Nodes of writers that have given up may still be queued; the last of those to leave comes here again.
@@ -141,6 +158,7 @@ void RwMutex::Admit(bool after_writer, internal::WakeList& admitted) {
   if (readers_waiting_.empty() && writers_waiting_.empty()) word &= ~kWaiters;
   // Release, for those who read the word without the queue lock: what earlier holders did was released into it before.
   word_.store(word, std::memory_order_release);
+  return waited_ns;
 }
 
 }  // namespace fiberscope

@@ -90,13 +90,16 @@ class RwMutex {
   // taken.
   bool TakeOrAnnounce(uint64_t obstacles, uint64_t take);
   // Queue lock held, kWaiters set. Lets in whoever may hold it together with those who do; `after_writer`: waiting
-  // readers first.
-  void Admit(bool after_writer, internal::WakeList& admitted);
+  // readers first. Returns how long they have waited, all added up; 0 if nobody asks (contention.h).
+  int64_t Admit(bool after_writer, internal::WakeList& admitted);
+  // Lock released: wakes those who were let in.
+  static void WakeAdmitted(internal::WakeList& admitted, int64_t waited_ns);
   bool Wait(internal::WaitQueue& queue, WaitReason reason, int64_t deadline_ns);
 
   std::atomic<uint64_t> word_{0};
   std::atomic<uint64_t> writer_{0};  // LockOwner::word() of the writer that holds it
   FutexLock queue_lock_;
+  // Slots point at the time since when their owner waits, by the tick clock; 0 if nobody asks.
   internal::WaitQueue readers_waiting_;  // GUARDED_BY(queue_lock_)
   internal::WaitQueue writers_waiting_;  // GUARDED_BY(queue_lock_)
   WaitObject object_;

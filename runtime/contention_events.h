@@ -1,0 +1,44 @@
+// What the primitives tell the block and the mutex profile (contention.h).
+#ifndef FIBERSCOPE_RUNTIME_CONTENTION_EVENTS_H_
+#define FIBERSCOPE_RUNTIME_CONTENTION_EVENTS_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "runtime/base/tick_clock.h"
+#include "runtime/wait_reason.h"
+
+namespace fiberscope::internal {
+
+// Relaxed: an event more or less around a change of the setting.
+extern std::atomic<int64_t> g_block_profile_rate_ns;
+extern std::atomic<int64_t> g_mutex_profile_fraction;
+
+inline bool IsBlockProfiled() { return g_block_profile_rate_ns.load(std::memory_order_relaxed) > 0; }
+inline bool IsMutexProfiled() { return g_mutex_profile_fraction.load(std::memory_order_relaxed) > 0; }
+
+// Whether waits for this reason are waits for other fibers.
+bool IsContention(WaitReason reason);
+
+// The caller has waited so long. After the wait, on the waiter's stack; no lock may be held that a wait takes.
+void RecordBlock(int64_t delay_ns);
+
+// The caller's unlock has ended waits of so long in all, or let some go on for so much longer.
+void RecordMutexContention(int64_t delay_ns);
+
+// A wait, from its construction to End(), if it is one that is profiled.
+class BlockMeasurement {
+ public:
+  explicit BlockMeasurement(WaitReason reason)
+      : start_ns_(__builtin_expect(IsBlockProfiled(), false) && IsContention(reason) ? TickNowNs() : 0) {}
+  void End() const {
+    if (__builtin_expect(start_ns_ != 0, false)) RecordBlock(TickNowNs() - start_ns_);
+  }
+
+ private:
+  const int64_t start_ns_;
+};
+
+}  // namespace fiberscope::internal
+
+#endif  // FIBERSCOPE_RUNTIME_CONTENTION_EVENTS_H_

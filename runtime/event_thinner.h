@@ -1,0 +1,58 @@
+// Decides which of many events of a thread are recorded, so that recording takes a few per cent of the thread's time at most.
+//
+// An event that is recorded stands for `weight` of them: totals are right on average, whatever the events are, because which one is
+// recorded is left to chance. Where events are rarer than 20 times what recording one costs, all are recorded with weight 1.
+//
+// Thread-confined. Cost: a decrement and a test for an event that is left out.
+#ifndef FIBERSCOPE_RUNTIME_EVENT_THINNER_H_
+#define FIBERSCOPE_RUNTIME_EVENT_THINNER_H_
+
+#include <algorithm>
+#include <cstdint>
+
+namespace fiberscope::internal {
+
+class EventThinner {
+ public:
+  static constexpr int64_t kTimesCost = 20;  // recording takes at most 1/20 of the time, 5 %
+  static constexpr int64_t kMaxWeight = 1 << 16;
+
+  explicit EventThinner(uint32_t seed) : random_(seed | 1) {}
+
+  // One event. Not 0: record it, as so many; then call Recorded().
+  uint32_t Offer() { return --countdown_ > 0 ? 0 : weight_; }
+
+  // Recording the event began and ended at these times.
+  void Recorded(int64_t begin_ns, int64_t end_ns) {
+    const int64_t cost_ns = std::max<int64_t>(end_ns - begin_ns, 0);
+    // One that was interrupted for long does not count for more than twice the usual; so the mean follows the median.
+    cost_ns_ += (std::min(cost_ns, cost_ns_ == 0 ? cost_ns : 2 * cost_ns_ + 1) - cost_ns_) / 4;
+    const int64_t gap_ns = std::max<int64_t>(begin_ns - last_ns_, 1);
+    last_ns_ = end_ns;
+    // So often that gap_ns, of drawn_ events, would have room for the cost of kTimesCost.
+    const int64_t wanted = cost_ns_ * kTimesCost / std::max<int64_t>(gap_ns / drawn_, 1);
+    weight_ = static_cast<uint32_t>(std::clamp<int64_t>(wanted, 1, kMaxWeight));
+    drawn_ = weight_ == 1 ? 1 : 1 + Random() % (2 * weight_ - 1);  // weight_ on average
+    countdown_ = drawn_;
+  }
+
+  // George Marsaglia, "Xorshift RNGs", 2003.
+  uint32_t Random() {
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 17;
+    random_ ^= random_ << 5;
+    return random_;
+  }
+
+ private:
+  uint32_t random_;
+  uint32_t weight_ = 1;
+  int64_t countdown_ = 1;
+  int64_t drawn_ = 1;  // what countdown_ began with
+  int64_t cost_ns_ = 0;
+  int64_t last_ns_ = 0;
+};
+
+}  // namespace fiberscope::internal
+
+#endif  // FIBERSCOPE_RUNTIME_EVENT_THINNER_H_
