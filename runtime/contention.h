@@ -1,7 +1,7 @@
 // Where fibers wait for one another: the block profile and the mutex profile, as in Go's runtime.
 //
-//   block   every wait in a primitive of ours (channel, select, mutex, rw-mutex, semaphore, wait group, condition variable, barrier,
-//           join), on the stack of whoever waited, by how long it waited; when the wait is over. Not sleep, not I/O.
+//   block   every wait in a primitive of ours (channel, select, mutex, rw-mutex, semaphore, wait group, condition variable,
+//           barrier, join), on the stack of whoever waited, by how long it waited; when the wait is over. Not sleep, not I/O.
 //   mutex   the waits for a Mutex or an RwMutex, on the stack of the unlock that ended them: whoever held it for too long
 //
 // Waits of plain threads in these primitives count as well. Nothing else does: pthread's own are not touched.
@@ -13,7 +13,7 @@
 // Cumulative: counts and delays never go down while the process lives. Memory is bounded; what no longer fits is counted as lost.
 //
 // Thread-safe. Setters and getters never block.
-// Source: Go's runtime, SetBlockProfileRate and SetMutexProfileFraction (runtime/mprof.go), sync.Mutex's charging (runtime/sema.go).
+// Source: Go's runtime, SetBlockProfileRate and SetMutexProfileFraction (runtime/mprof.go), charging of mutexes (runtime/sema.go).
 #ifndef FIBERSCOPE_RUNTIME_CONTENTION_H_
 #define FIBERSCOPE_RUNTIME_CONTENTION_H_
 
@@ -27,8 +27,8 @@ namespace fiberscope {
 void SetBlockProfileRate(int64_t rate_ns);
 int64_t BlockProfileRate();
 
-// One in `fraction` contended unlocks is recorded, and counts for all. 1: every one. 0: off. Less than 0: no change. Returns what it
-// was before.
+// One in `fraction` contended unlocks is recorded, and counts for all. 1: every one. 0: off. Less than 0: no change. Returns what
+// it was before.
 int64_t SetMutexProfileFraction(int64_t fraction);
 
 enum class Contention : uint8_t { kBlock, kMutex };

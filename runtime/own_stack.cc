@@ -46,9 +46,9 @@ __attribute__((noinline)) size_t CaptureOwnStack(std::span<uintptr_t> pcs, const
     const UnwindTable& newest = UnwindTable::Refresh();
     if (&newest != table) walk = Unwind(newest, registers, bounds, pcs);
   }
-  const size_t left_out = std::min(options.skip + 1, walk.depth);
-  std::copy(pcs.begin() + static_cast<std::ptrdiff_t>(left_out), pcs.begin() + static_cast<std::ptrdiff_t>(walk.depth), pcs.begin());
-  return walk.depth - left_out;
+  const std::span<uintptr_t> wanted = pcs.first(walk.depth).subspan(std::min(options.skip + 1, walk.depth));
+  std::ranges::copy(wanted, pcs.begin());
+  return wanted.size();
 }
 
 }  // namespace fiberscope

@@ -19,8 +19,8 @@ struct OwnStackOptions {
 // Writes return addresses, innermost first, and returns how many. Outer frames beyond pcs.size() are left out. Of a fiber the whole
 // stack, of a plain thread its own. On any other stack (sigaltstack, somebody else's coroutine) nothing.
 //
-// Thread-safe. Never parks. With may_refresh false it blocks only in a thread's first call, which asks for the bounds of the thread's
-// stack: that allocates, and calls of this function from within the allocator return 0 meanwhile. Not async-signal-safe.
+// Thread-safe. Never parks. With may_refresh false it blocks only in a thread's first call, which asks for the bounds of the
+// thread's stack: that allocates, and calls of this function from within the allocator return 0 meanwhile. Not async-signal-safe.
 // Cost: 0.1 us and 30 ns per frame.
 size_t CaptureOwnStack(std::span<uintptr_t> pcs, const OwnStackOptions& options = {});
 

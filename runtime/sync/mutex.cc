@@ -63,8 +63,8 @@ bool Mutex::LockSlow(uint64_t self, int64_t deadline_ns) {
   }
 }
 
-// Queue lock held. How long waiters have waited during this hold of the mutex, all added up; 0 if nobody asks. As Go does since 1.21:
-// all who wait are charged, by the mean of the longest and the shortest wait instead of one by one.
+// Queue lock held. How long waiters have waited during this hold of the mutex, all added up; 0 if nobody asks. As Go does since
+// 1.21: all who wait are charged, by the mean of the longest and the shortest wait instead of one by one.
 int64_t Mutex::ChargeWaiters() {
   if (!internal::IsMutexProfiled() || waiters_.empty()) return 0;
   const int64_t now_ns = TickNowNs();

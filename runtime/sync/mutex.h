@@ -95,7 +95,7 @@ class Mutex {
   internal::WaitQueue waiters_;
   // GUARDED_BY(queue_lock_): one that was woken without being given the mutex has not tried yet. Meanwhile nobody else is woken.
   bool waiter_is_trying_ = false;
-  int64_t charged_until_ns_ = 0;  // GUARDED_BY(queue_lock_): until when waits have been charged to those who unlocked (contention.h)
+  int64_t charged_until_ns_ = 0;  // GUARDED_BY(queue_lock_): waits before then have been charged to who unlocked (contention.h)
   WaitObject object_;
 };
 
