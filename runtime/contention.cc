@@ -156,6 +156,7 @@ __attribute__((noinline)) void RecordMutexContention(int64_t delay_ns) {
 }  // namespace internal
 
 void SetBlockProfileRate(int64_t rate_ns) {
+  if (rate_ns > 0) UnwindTable::Refresh();  // now rather than in the first event
   internal::g_block_profile_rate_ns.store(std::max<int64_t>(rate_ns, 0), std::memory_order_relaxed);
 }
 
@@ -163,6 +164,7 @@ int64_t BlockProfileRate() { return internal::g_block_profile_rate_ns.load(std::
 
 int64_t SetMutexProfileFraction(int64_t fraction) {
   if (fraction < 0) return internal::g_mutex_profile_fraction.load(std::memory_order_relaxed);
+  if (fraction > 0) UnwindTable::Refresh();
   return internal::g_mutex_profile_fraction.exchange(fraction, std::memory_order_relaxed);
 }
 

@@ -7,12 +7,12 @@
 // Waits of plain threads in these primitives count as well. Nothing else does: pthread's own are not touched.
 //
 // Both are off at first, and cost one load and a test per wait then (nothing where nobody waits). On, an event costs ~0.5 us, and
-// no thread spends more than 5 % of its time on it: under contention storms events are thinned out, and those that are recorded
-// count for those that are not (event_thinner.h).
+// no thread spends more than 5 % of its time on it, beyond some thousand events at once: under contention storms events are thinned
+// out, and those that are recorded count for those that are not (event_thinner.h).
 //
 // Cumulative: counts and delays never go down while the process lives. Memory is bounded; what no longer fits is counted as lost.
 //
-// Thread-safe. Setters and getters never block.
+// Thread-safe. Getters never block; setters do while an unwind table is made (unwind_table.h).
 // Source: Go's runtime, SetBlockProfileRate and SetMutexProfileFraction (runtime/mprof.go), charging of mutexes (runtime/sema.go).
 #ifndef FIBERSCOPE_RUNTIME_CONTENTION_H_
 #define FIBERSCOPE_RUNTIME_CONTENTION_H_

@@ -1,7 +1,8 @@
 // Decides which of many events of a thread are recorded, so that recording takes a few per cent of the thread's time at most.
 //
 // An event that is recorded stands for `weight` of them: totals are right on average, whatever the events are, because which one is
-// recorded is left to chance. Where events are rarer than 20 times what recording one costs, all are recorded with weight 1.
+// recorded is left to chance. All are recorded, with weight 1, while there is time in hand: 5 % of the time that passes is put aside,
+// up to a limit. That is enough for events that are rare, and for some thousands at once behind a pause.
 //
 // Thread-confined. Cost: a decrement and a test for an event that is left out.
 #ifndef FIBERSCOPE_RUNTIME_EVENT_THINNER_H_
@@ -16,6 +17,7 @@ class EventThinner {
  public:
   static constexpr int64_t kTimesCost = 20;  // recording takes at most 1/20 of the time, 5 %
   static constexpr int64_t kMaxWeight = 1 << 16;
+  static constexpr int64_t kMostInHandNs = 5'000'000;
 
   explicit EventThinner(uint32_t seed) : random_(seed | 1) {}
 
@@ -24,14 +26,15 @@ class EventThinner {
 
   // Recording the event began and ended at these times.
   void Recorded(int64_t begin_ns, int64_t end_ns) {
-    const int64_t cost_ns = std::max<int64_t>(end_ns - begin_ns, 0);
-    // One that was interrupted for long does not count for more than twice the usual; so the mean follows the median.
-    cost_ns_ += (std::min(cost_ns, cost_ns_ == 0 ? cost_ns : 2 * cost_ns_ + 1) - cost_ns_) / 4;
+    // One that was interrupted for long does not count for more than twice the usual.
+    const int64_t cost_ns = std::clamp<int64_t>(end_ns - begin_ns, 0, 2 * cost_ns_ + 1);
+    cost_ns_ += (cost_ns - cost_ns_) / 4;
     const int64_t gap_ns = std::max<int64_t>(begin_ns - last_ns_, 1);
     last_ns_ = end_ns;
-    // So often that gap_ns, of drawn_ events, would have room for the cost of kTimesCost.
+    in_hand_ns_ = std::min(in_hand_ns_ + gap_ns / kTimesCost, kMostInHandNs) - cost_ns;
+    // When it is used up: so many events for each record as take kTimesCost times as long, at the pace of the last ones.
     const int64_t wanted = cost_ns_ * kTimesCost / std::max<int64_t>(gap_ns / drawn_, 1);
-    weight_ = static_cast<uint32_t>(std::clamp<int64_t>(wanted, 1, kMaxWeight));
+    weight_ = in_hand_ns_ > 0 ? 1 : static_cast<uint32_t>(std::clamp<int64_t>(wanted, 1, kMaxWeight));
     drawn_ = weight_ == 1 ? 1 : 1 + Random() % (2 * weight_ - 1);  // weight_ on average
     countdown_ = drawn_;
   }
@@ -49,8 +52,9 @@ class EventThinner {
   uint32_t weight_ = 1;
   int64_t countdown_ = 1;
   int64_t drawn_ = 1;  // what countdown_ began with
-  int64_t cost_ns_ = 0;
+  int64_t cost_ns_ = 500;  // of a record, lately
   int64_t last_ns_ = 0;
+  int64_t in_hand_ns_ = kMostInHandNs;
 };
 
 }  // namespace fiberscope::internal

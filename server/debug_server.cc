@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_format.h"
 #include "pprof/encode/go_quote.h"
+#include "pprof/sources/contention.h"
 #include "pprof/sources/goroutine.h"
 #include "pprof/sources/threads.h"
 #include "pprof/symbolizer.h"
@@ -92,8 +93,7 @@ class DebugServer::Impl {
     catalog_ = std::move(options.catalog);
     if (catalog_ == nullptr) {
       catalog_ = std::make_shared<pprof::ProfileCatalog>();
-      if (absl::Status status = catalog_->Add(pprof::MakeGoroutineSource(*symbolizer_)); !status.ok()) return status;
-      if (absl::Status status = catalog_->Add(pprof::MakeThreadsSource(*symbolizer_)); !status.ok()) return status;
+      if (absl::Status status = AddProfiles(); !status.ok()) return status;
     }
     const std::string prefix = kPrefix;
     std::vector<Route> routes = {{.path = "/", .exact = true, .handler = &Welcome}};
@@ -131,6 +131,18 @@ class DebugServer::Impl {
   void Stop() { server_->Stop(); }
 
  private:
+  absl::Status AddProfiles() {
+    std::unique_ptr<pprof::ProfileSource> sources[] = {
+        pprof::MakeBlockSource(*symbolizer_),
+        pprof::MakeGoroutineSource(*symbolizer_),
+        pprof::MakeMutexSource(*symbolizer_),
+        pprof::MakeThreadsSource(*symbolizer_),
+    };
+    absl::Status status;
+    for (std::unique_ptr<pprof::ProfileSource>& source : sources) status.Update(catalog_->Add(std::move(source)));
+    return status;
+  }
+
   static void Welcome(const Request&, ResponseWriter& writer) {
     writer.Send({.head = {}, .body = "This is a debug server. See /debug/pprof/\n"});
   }

@@ -6,6 +6,7 @@
 
 #include <boost/asio/ip/address.hpp>
 #include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -21,6 +22,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "runtime/contention.h"
 #include "runtime/crash_dump.h"
 #include "runtime/registry.h"
 #include "runtime/scheduler.h"
@@ -38,6 +40,8 @@ ABSL_FLAG(bool, leak, false, "strand one fiber per 10th order on a channel that 
 ABSL_FLAG(int, park, 0, "fibers to park, ten calls deep");
 ABSL_FLAG(bool, stall, false,
           "let one fiber call ::sleep(1), not marked as blocking, every 5 s; the monitor reports it on standard error");
+ABSL_FLAG(int64_t, block_rate, 10'000, "nanoseconds of waiting per event of the block profile; 1: every wait, 0: off");
+ABSL_FLAG(int64_t, mutex_fraction, 1, "one in so many contended unlocks is in the mutex profile; 0: off");
 ABSL_FLAG(std::string, log_dir, "",
           "where the directory with the order log is made, which is removed at exit; empty: $TMPDIR, or /tmp");
 
@@ -94,6 +98,8 @@ int Run() {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   fiberscope::InstallCrashDump({});
+  fiberscope::SetBlockProfileRate(absl::GetFlag(FLAGS_block_rate));
+  fiberscope::SetMutexProfileFraction(absl::GetFlag(FLAGS_mutex_fraction));
 
   fiberscope::server::DebugServerOptions options;
   options.address = debug->host;
