@@ -1,8 +1,8 @@
 // Decides which of many events of a thread are recorded, so that recording takes a few per cent of the thread's time at most.
 //
 // An event that is recorded stands for `weight` of them: totals are right on average, whatever the events are, because which one is
-// recorded is left to chance. All are recorded, with weight 1, while there is time in hand: 5 % of the time that passes is put aside,
-// up to a limit. That is enough for events that are rare, and for some thousands at once behind a pause.
+// recorded is left to chance. All are recorded, with weight 1, while there is time in hand: 5 % of the time that passes is put
+// aside, up to a limit. That is enough for events that are rare, and for some thousands at once behind a pause.
 //
 // Thread-confined. Cost: a decrement and a test for an event that is left out.
 #ifndef FIBERSCOPE_RUNTIME_EVENT_THINNER_H_
