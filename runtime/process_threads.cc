@@ -30,20 +30,6 @@ constexpr int kAllShares = 4;
 
 bool HasEnded(const ThreadSnapshot& thread) { return thread.state == 'Z' || thread.state == 'X'; }
 
-std::vector<int> ThreadIds() {
-  std::vector<int> ids;
-  const std::unique_ptr<DIR, int (*)(DIR*)> tasks(opendir(kTasks), &closedir);
-  if (tasks == nullptr) return ids;
-  while (const dirent* const entry = readdir(tasks.get())) {
-    const std::string_view name = entry->d_name;
-    int id = 0;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
-    if (error == std::errc() && end == name.data() + name.size()) ids.push_back(id);
-  }
-  std::ranges::sort(ids);
-  return ids;
-}
-
 ThreadSnapshot::Outcome OutcomeOf(const RunningStack& stack, int thread_id) {
   using From = RunningStack::Outcome;
   using To = ThreadSnapshot::Outcome;
@@ -114,6 +100,20 @@ std::vector<ThreadSnapshot> CaptureThreads(const ThreadOptions& options) {
     return thread.outcome == ThreadSnapshot::Outcome::kEnded && !HasEnded(thread);
   });
   return threads;
+}
+
+std::vector<int> ThreadIds() {
+  std::vector<int> ids;
+  const std::unique_ptr<DIR, int (*)(DIR*)> tasks(opendir(kTasks), &closedir);
+  if (tasks == nullptr) return ids;
+  while (const dirent* const entry = readdir(tasks.get())) {
+    const std::string_view name = entry->d_name;
+    int id = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
+    if (error == std::errc() && end == name.data() + name.size()) ids.push_back(id);
+  }
+  std::ranges::sort(ids);
+  return ids;
 }
 
 int64_t ThreadCount() {

@@ -64,6 +64,9 @@ struct ThreadOptions {
 // In the order of their ids. The calling thread is among them.
 std::vector<ThreadSnapshot> CaptureThreads(const ThreadOptions& options);
 
+// Their kernel ids, in ascending order. Empty without /proc. Cost: ~0.5 us per thread.
+std::vector<int> ThreadIds();
+
 // How many there are. 0 without /proc. Cost: one system call.
 int64_t ThreadCount();
 

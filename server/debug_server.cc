@@ -11,6 +11,7 @@
 #include "pprof/sources/threads.h"
 #include "pprof/symbolizer.h"
 #include "server/handlers/cmdline.h"
+#include "server/handlers/cpu_profile.h"
 #include "server/handlers/index.h"
 #include "server/handlers/named_profile.h"
 #include "server/handlers/symbol.h"
@@ -37,6 +38,12 @@ std::vector<Endpoint> Endpoints(pprof::Symbolizer& symbolizer) {
       {.name = "cmdline",
        .description = "The command line invocation of the current program",
        .route = {.handler = MakeCmdlineHandler()}},
+      {.name = "profile",
+       .description = "CPU profile. You can specify the duration in the seconds GET parameter. After you get the profile file, use "
+                      "the go tool pprof command to investigate the profile.",
+       .route = {.slow = true,
+                 .timed = [](const Request&) { return true; },
+                 .handler = MakeCpuProfileHandler(symbolizer, CpuProfileFormat::kProto)}},
       {.name = "symbol",
        .description = "Maps given program counters to function names. Counters can be specified in a GET raw query or POST body, "
                       "multiple counters are separated by '+'.",

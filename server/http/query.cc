@@ -77,16 +77,16 @@ absl::StatusOr<std::vector<std::string>> Query::GetAll(std::string_view name) co
   return values;
 }
 
-absl::StatusOr<std::optional<int64_t>> Query::GetInteger(std::string_view name, int64_t max) const {
+absl::StatusOr<std::optional<int64_t>> Query::GetIntegerBetween(std::string_view name, int64_t min, int64_t max) const {
   const absl::StatusOr<std::optional<std::string>> text = Get(name);
   if (!text.ok()) return text.status();
   if (!text->has_value() || (*text)->empty()) return std::optional<int64_t>();
   const std::string& digits = **text;
   int64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  // from_chars takes a minus sign, which is out of range like everything else above the maximum.
-  if (error != std::errc() || end != digits.data() + digits.size() || digits[0] == '-' || value > max) {
-    return BadParameter(name, absl::StrFormat("must be an integer from 0 to %d", max));
+  // from_chars takes a minus sign, which is out of range, "-0" too.
+  if (error != std::errc() || end != digits.data() + digits.size() || digits[0] == '-' || value < min || value > max) {
+    return BadParameter(name, absl::StrFormat("must be an integer from %d to %d", min, max));
   }
   return std::optional<int64_t>(value);
 }

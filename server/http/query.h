@@ -38,9 +38,12 @@ class Query {
   // The decoded values of a parameter that may repeat, in their order. kInvalidArgument, naming it, when escapes are broken.
   absl::StatusOr<std::vector<std::string>> GetAll(std::string_view name) const;
 
-  // The value as a decimal integer without sign or blanks, at most `max`; nothing when absent or empty. kInvalidArgument, naming
-  // the parameter and the range, otherwise.
-  absl::StatusOr<std::optional<int64_t>> GetInteger(std::string_view name, int64_t max) const;
+  // The value as a decimal integer without sign or blanks, from `min`, which is not negative, to `max`; nothing when absent or
+  // empty. kInvalidArgument, naming the parameter and the range, otherwise.
+  absl::StatusOr<std::optional<int64_t>> GetIntegerBetween(std::string_view name, int64_t min, int64_t max) const;
+  absl::StatusOr<std::optional<int64_t>> GetInteger(std::string_view name, int64_t max) const {
+    return GetIntegerBetween(name, 0, max);
+  }
 
  private:
   struct Parameter {
