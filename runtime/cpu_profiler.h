@@ -4,14 +4,16 @@
 //   ...
 //   CpuProfile profile = (*profiler)->Stop();
 //
-// Every thread has a timer on its own CPU clock, which signals that thread each 1/hz s of CPU time that it uses (cpu_sampler.h). So
-// threads that sleep cost nothing and are not disturbed, and each thread's samples are in proportion to its CPU time, whatever the
-// others do. Threads are looked for in /proc/self/task every 100 ms while profiling: one that is born meanwhile is profiled from
-// then on; what it used before is in `unseen`. The first sample of a thread comes after a random part of a period, so that many short
-// lives add up to the right sum.
+// Every thread has a timer on its own CPU clock, which signals that thread each 1/hz s of CPU time that it uses (cpu_sampler.h).
+// So threads that sleep cost nothing and are not disturbed, and each thread's samples are in proportion to its CPU time, whatever
+// the others do. Threads are looked for in /proc/self/task every 100 ms while profiling: one that is born meanwhile is profiled
+// from then on; what it used before is in `unseen`. The first sample of a thread comes after a random part of a period, so that
+// many short lives add up to the right sum.
 //
-// The kernel looks at such clocks at its tick only (often 250 Hz). If several periods end between two ticks, there is one sample that
-// stands for all of them: the sum is right, the resolution that of the tick.
+// The kernel looks at such clocks at its tick only, often 250 times per second, and only at that of the thread which runs at that
+// moment. If several periods have ended by then there is one sample that stands for all of them. So sums are right, but the CPU
+// time of a thread that works in bursts much shorter than a tick is all shown where it was at the tick: few, heavy samples, of
+// which `signals` tells. Longer profiles have more of them.
 //
 // What it does to the process: SIGPROF interrupts running code, never a sleeping thread; a system call that has just begun
 // may return EINTR, if it is one that SA_RESTART does not restart. Deep stacks on threads of the application that are walked in a
@@ -21,8 +23,8 @@
 // blocked during fork() itself, which would otherwise have to begin anew at each signal.
 //
 // Thread-safe. One profile at a time in the process.
-// Cost: at 100 Hz ~2 us per sample on a fiber's stack, ~10 us on another one, 0.02 to 0.1 % of the CPU time; another 50 us per second
-// and thread for looking for threads.
+// Cost: at 100 Hz ~2 us per sample on a fiber's stack, ~10 us on another one, 0.02 to 0.1 % of the CPU time; and for looking for
+// threads 10 us per second for each.
 #ifndef FIBERSCOPE_RUNTIME_CPU_PROFILER_H_
 #define FIBERSCOPE_RUNTIME_CPU_PROFILER_H_
 

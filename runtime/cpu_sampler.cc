@@ -93,7 +93,7 @@ int CpuSampler::Open(int thread_id, std::chrono::nanoseconds first, std::chrono:
   event.sigev_notify_thread_id = thread_id;
   if (timer_create(CpuClockOf(thread_id), &event, &timer_) != 0) return errno;
   ticket_.store(ticket, std::memory_order_seq_cst);
-  const itimerspec times = {.it_interval = ToTimespec(period), .it_value = ToTimespec(std::max(first, std::chrono::nanoseconds(1)))};
+  const itimerspec times = {.it_interval = ToTimespec(period), .it_value = ToTimespec(first)};
   if (timer_settime(timer_, 0, &times, nullptr) == 0) return 0;
   const int error = errno;
   Close();

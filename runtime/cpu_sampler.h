@@ -8,8 +8,8 @@
 // - A handler says that it is at work (sequentially consistent), then looks whether the ticket is the slot's; Close() changes the
 //   ticket (sequentially consistent), then waits until no handler is at work. One of the two sees the other.
 // - A slot is memory for ever, found by a table that is for ever.
-// The ring has one producer, the thread of the slot: while its handler runs all signals are blocked, and a timer signals one thread.
-// The producer publishes a record by a release store of written_, the consumer gives it back by a release store of read_.
+// The ring has one producer, the thread of the slot: while its handler runs all signals are blocked, and a timer signals one
+// thread. The producer publishes a record by a release store of written_, the consumer gives it back by a release store of read_.
 //
 // Labels: the handler takes a reference to those of the fiber it stands on, and the reader gives it back. It may: the control block
 // holds one itself, of which only its own fiber, interrupted here, can let go; and it takes the pointer out before that
@@ -56,7 +56,7 @@ class CpuSampler {
   static CpuSampler* Acquire();
 
   // Starts a timer for the thread. 0, or an error number: ESRCH, or EINVAL, the thread has ended; EAGAIN, no more timers
-  // (RLIMIT_SIGPENDING). `first` is when the first sample is due, `period` that of the others, in CPU time of the thread.
+  // (RLIMIT_SIGPENDING). `first` is when the first sample is due, `period` that of the others, in CPU time of the thread; both > 0.
   int Open(int thread_id, std::chrono::nanoseconds first, std::chrono::nanoseconds period);
 
   // Whether the thread of the timer has ended.

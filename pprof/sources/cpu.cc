@@ -43,8 +43,8 @@ std::vector<std::string> Reservations(const CpuProfile& sampled) {
   // Of n samples at random times the sum is off by sqrt(n) periods.
   const std::chrono::nanoseconds missing = sampled.process_cpu - seen - sampled.period * sampled.lost;
   if (missing > sampled.process_cpu / 20 && missing > 10 * sampled.period) {
-    texts.push_back(absl::StrFormat("the samples stand for %.2f s of the %.2f s of CPU time that the process has used: threads that "
-                                    "end within 100 ms, and those that block SIGPROF, are not seen",
+    texts.push_back(absl::StrFormat("the samples stand for %.2f s of the %.2f s of CPU time that the process has used: threads "
+                                    "that end within 100 ms, and those that block SIGPROF, are not seen",
                                     Seconds(seen), Seconds(sampled.process_cpu)));
   }
   return texts;

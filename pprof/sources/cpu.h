@@ -1,5 +1,5 @@
-// CPU profiles: what runtime/cpu_profiler.h has sampled, as `go tool pprof` and gperftools' pprof read it, and Go's two functions for
-// taking one from code:
+// CPU profiles: what runtime/cpu_profiler.h has sampled, as `go tool pprof` and gperftools' pprof read it, and Go's two functions
+// for taking one from code:
 //
 //   absl::Status status = StartCpuProfile();
 //   ...

@@ -44,7 +44,9 @@ nanoseconds Now(clockid_t clock) {
 nanoseconds ProcessCpu() {
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
-  const auto time = [](const timeval& value) { return std::chrono::seconds(value.tv_sec) + std::chrono::microseconds(value.tv_usec); };
+  const auto time = [](const timeval& value) {
+    return std::chrono::seconds(value.tv_sec) + std::chrono::microseconds(value.tv_usec);
+  };
   return time(usage.ru_utime) + time(usage.ru_stime);
 }
 
@@ -79,7 +81,7 @@ std::unique_ptr<CpuProfiler> MustStart(int hz = 100) {
   return profiler.ok() ? *std::move(profiler) : nullptr;
 }
 
-// The sums are right: within 5 % of what the kernel says the process has used, and one period per thread, which may just have begun.
+// The sums are right: within 5 % of what the kernel says the process has used, and one period per thread, which may have begun.
 TEST(CpuProfilerTest, SamplesStandForTheCpuTimeOfTheProcess) {
   for (const int threads : {1, 2, 8}) {
     const auto profiler = MustStart();
