@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_format.h"
 #include "runtime/control_block.h"
+#include "runtime/current_fiber.h"
 #include "runtime/fiber_pool.h"
 #include "runtime/stack/stack_memory.h"
 #include "runtime/unwind/unwind_table.h"
@@ -171,7 +172,11 @@ void CpuSampler::Sample(uint32_t weight, const void* context) {
   sample.labels = nullptr;
   if (ControlBlock* const fiber = FiberPool::Instance().BlockOfStack(registers.sp)) {
     walk = Unwind(table, registers, fiber->stack(), sample.pcs);
-    sample.labels = Labels::Share(fiber->labels.load(std::memory_order_relaxed)).Release();
+    // Only of the fiber that this thread runs: of one that it is about to leave or has just left they may not be ours to take.
+    const RunningFiber* const running = CurrentRunningFiber();
+    if (running != nullptr && running->fiber.load(std::memory_order_relaxed) == fiber) {
+      sample.labels = Labels::Share(fiber->labels.load(std::memory_order_relaxed)).Release();
+    }
   } else {
     for (const size_t bytes : {kSmallCopy, kLargeCopy}) {
       const StackMemory stack = CopyStack(registers.sp, std::span(memory_->copy).first(bytes));

@@ -13,7 +13,7 @@
 //
 // Labels: the handler takes a reference to those of the fiber it stands on, and the reader gives it back. It may: the control block
 // holds one itself, of which only its own fiber, interrupted here, can let go; and it takes the pointer out before that
-// (labels.h).
+// (labels.h). ThreadSanitizer puts handlers off, so that another fiber may be running by then: it is looked at which.
 //
 // The disposition of SIGPROF is never put back to SIG_DFL, which would end the process at the next late signal.
 //

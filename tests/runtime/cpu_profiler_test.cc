@@ -104,11 +104,18 @@ TEST(CpuProfilerTest, SamplesStandForTheCpuTimeOfTheProcess) {
   }
 }
 
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kHandlersAreLate = true;
+#else
+constexpr bool kHandlersAreLate = false;
+#endif
+
 class CpuProfilerFiberTest : public testing::RuntimeTest {};
 
 // Two functions on fibers that go from worker to worker. n signals at random times hit one with share p within sqrt(p (1 - p) / n);
 // five times that, and a tenth, because a signal stands for several periods where the kernel's tick is slow.
 TEST_P(CpuProfilerFiberTest, SharesAreThoseOfTheFunctions) {
+  if (kHandlersAreLate) GTEST_SKIP() << "ThreadSanitizer puts handlers off";
   std::atomic<int64_t> in_large{0};
   std::atomic<int64_t> in_small{0};
   CpuProfile profile;
@@ -144,6 +151,7 @@ TEST_P(CpuProfilerFiberTest, SharesAreThoseOfTheFunctions) {
 }
 
 TEST_P(CpuProfilerFiberTest, SamplesCarryTheLabelsOfTheFiberThatRan) {
+  if (kHandlersAreLate) GTEST_SKIP() << "ThreadSanitizer puts handlers off";
   CpuProfile profile;
   RunInFiber([&] {
     const auto profiler = MustStart(500);
@@ -380,8 +388,10 @@ TEST(CpuProfilerTest, SurvivesChurnExceptionsLoadingAndForks) {
         samples.stack, [](uintptr_t address) { return IsIn(address, reinterpret_cast<uintptr_t>(&Burn<9>)); });
     if (burn == samples.stack.end()) continue;
     ASSERT_GE(samples.stack.end() - burn, 3);
-    EXPECT_TRUE(IsIn(burn[1], reinterpret_cast<uintptr_t>(&Inner)));
-    EXPECT_TRUE(IsIn(burn[2], reinterpret_cast<uintptr_t>(&Outer)));
+    if (!kHandlersAreLate) {
+      EXPECT_TRUE(IsIn(burn[1], reinterpret_cast<uintptr_t>(&Inner)));
+      EXPECT_TRUE(IsIn(burn[2], reinterpret_cast<uintptr_t>(&Outer)));
+    }
     seen += samples.count;
   }
   EXPECT_GT(seen, 100);
