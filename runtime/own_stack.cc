@@ -18,8 +18,8 @@ constinit thread_local BoundsState t_bounds_state = BoundsState::kUnknown;
 constinit thread_local StackBounds t_bounds;
 
 // Of the calling thread, on whose own stack the caller is. Empty while they are being asked for.
-StackBounds OwnThreadBounds() {
-  if (t_bounds_state == BoundsState::kUnknown) {
+StackBounds OwnThreadBounds(bool may_ask) {
+  if (t_bounds_state == BoundsState::kUnknown && may_ask) {
     t_bounds_state = BoundsState::kAsking;
     t_bounds = ThreadStackBounds();
     t_bounds_state = BoundsState::kKnown;
@@ -33,7 +33,7 @@ StackBounds OwnThreadBounds() {
 // waited must not hand us addresses of that thread's variables.
 __attribute__((noinline)) size_t CaptureOwnStack(std::span<uintptr_t> pcs, const OwnStackOptions& options) {
   const internal::ControlBlock* const fiber = internal::CurrentFiber();
-  const StackBounds bounds = fiber != nullptr ? fiber->stack() : OwnThreadBounds();
+  const StackBounds bounds = fiber != nullptr ? fiber->stack() : OwnThreadBounds(options.may_ask);
   const Registers registers = CaptureRegisters();
   if (!bounds.ContainsWord(registers.sp)) return 0;
   const UnwindTable* table = UnwindTable::Current();
@@ -49,6 +49,14 @@ __attribute__((noinline)) size_t CaptureOwnStack(std::span<uintptr_t> pcs, const
   const std::span<uintptr_t> wanted = pcs.first(walk.depth).subspan(std::min(options.skip + 1, walk.depth));
   std::ranges::copy(wanted, pcs.begin());
   return wanted.size();
+}
+
+size_t CaptureInterruptedStack(const void* context, std::span<uintptr_t> pcs) {
+  const internal::ControlBlock* const fiber = internal::CurrentFiber();
+  const StackBounds bounds = fiber != nullptr ? fiber->stack() : OwnThreadBounds(/*may_ask=*/false);
+  const Registers registers = InterruptedRegisters(context);
+  const UnwindTable* const table = UnwindTable::Current();
+  return table == nullptr ? 0 : Unwind(*table, registers, bounds, pcs).depth;
 }
 
 }  // namespace fiberscope

@@ -50,15 +50,20 @@ nanoseconds ProcessCpu() {
   return time(usage.ru_utime) + time(usage.ru_stime);
 }
 
-// Uses so much CPU time of the thread, without a call that a stack would show. Not inlined, and different from others.
-template <int kPlace>
-__attribute__((noinline, noipa)) void Burn(nanoseconds time) {
+__attribute__((noinline, noipa)) void UseCpu(nanoseconds time) {
   const nanoseconds end = Now(CLOCK_THREAD_CPUTIME_ID) + time;
   do {
     for (int i = 0; i < 20'000; ++i) {
       asm volatile("");
     }
   } while (Now(CLOCK_THREAD_CPUTIME_ID) < end);
+}
+
+// Uses so much CPU time of the thread. Places can be told apart by the return address, because functions are apart.
+#define PLACE __attribute__((noinline, noipa, aligned(256)))
+template <int kPlace>
+PLACE void Burn(nanoseconds time) {
+  UseCpu(time);
   asm volatile("" ::"i"(kPlace) : "memory");
 }
 
@@ -317,8 +322,11 @@ TEST(CpuProfilerTest, StraySignalsDoNothing) {
 // ---- Whatever the process does
 
 // Its caller is Outer, always.
-__attribute__((noinline, noipa)) void Inner() { Burn<9>(milliseconds(1)); }
-__attribute__((noinline, noipa)) void Outer() {
+PLACE void Inner() {
+  Burn<9>(milliseconds(1));
+  asm volatile("" ::: "memory");
+}
+PLACE void Outer() {
   Inner();
   asm volatile("" ::: "memory");
 }
