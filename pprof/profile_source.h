@@ -35,6 +35,9 @@ class ProfileSource {
   // Returns the sink's error if that failed.
   virtual absl::Status WriteText(int debug, ByteSink& sink) = 0;
 
+  // gc=1: before Collect() or WriteText(), whatever frees memory. Most profiles have nothing to do.
+  virtual void CollectGarbage() {}
+
   // Whether the difference of two Collect() says something: seconds=.
   virtual bool has_delta() const { return false; }
 

@@ -6,8 +6,10 @@
 
 #include "absl/strings/str_format.h"
 #include "pprof/encode/go_quote.h"
+#include "pprof/gperftools/heap_samples.h"
 #include "pprof/sources/contention.h"
 #include "pprof/sources/goroutine.h"
+#include "pprof/sources/heap.h"
 #include "pprof/sources/threads.h"
 #include "pprof/symbolizer.h"
 #include "server/handlers/cmdline.h"
@@ -74,6 +76,10 @@ absl::Status CheckOptions(const DebugServerOptions& options) {
         absl::StrFormat("debug server: dump_threads is %d (1 to %d), dump_queue %d (at least 0), max_connections %d (at least 1)",
                         options.dump_threads, kMaxDumpThreads, options.dump_queue, options.max_connections));
   }
+  if (options.heap_sample_rate < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("debug server: heap_sample_rate is %d bytes; 0 is off", options.heap_sample_rate));
+  }
   const std::pair<const char*, std::chrono::milliseconds> timeouts[] = {
       {"header_timeout", options.header_timeout},
       {"body_timeout", options.body_timeout},
@@ -101,6 +107,8 @@ class DebugServer::Impl {
     if (catalog_ == nullptr) {
       catalog_ = std::make_shared<pprof::ProfileCatalog>();
       if (absl::Status status = AddProfiles(); !status.ok()) return status;
+      // Without tcmalloc the profiles say so.
+      if (pprof::HeapSampleRate() == 0) pprof::SetHeapSampleRate(options.heap_sample_rate).IgnoreError();
     }
     const std::string prefix = kPrefix;
     std::vector<Route> routes = {{.path = "/", .exact = true, .handler = &Welcome}};
@@ -140,8 +148,10 @@ class DebugServer::Impl {
  private:
   absl::Status AddProfiles() {
     std::unique_ptr<pprof::ProfileSource> sources[] = {
+        pprof::MakeAllocsSource(*symbolizer_),
         pprof::MakeBlockSource(*symbolizer_),
         pprof::MakeGoroutineSource(*symbolizer_),
+        pprof::MakeHeapSource(*symbolizer_),
         pprof::MakeMutexSource(*symbolizer_),
         pprof::MakeThreadsSource(*symbolizer_),
     };

@@ -25,7 +25,7 @@
 #include "runtime/unwind/unwinder.h"
 
 // The program links tcmalloc, or it does not.
-#pragma weak _ZN15MallocExtension8instanceEv
+__attribute__((weak)) MallocExtension* TheMallocExtension() __asm__("_ZN15MallocExtension8instanceEv");
 #pragma weak MallocHook_AddNewHook
 #pragma weak MallocHook_RemoveNewHook
 
@@ -79,7 +79,7 @@ class BusyScope {
 int64_t& Rate() { return FLAG__namespace_do_not_use_directly_use_DECLARE_int64_instead::FLAGS_tcmalloc_sample_parameter; }
 
 bool HasTcmalloc() {
-  return &MallocExtension::instance != nullptr && MallocHook_AddNewHook != nullptr && MallocHook_RemoveNewHook != nullptr &&
+  return TheMallocExtension != nullptr && MallocHook_AddNewHook != nullptr && MallocHook_RemoveNewHook != nullptr &&
          &FLAG__namespace_do_not_use_directly_use_DECLARE_int64_instead::FLAGS_tcmalloc_sample_parameter != nullptr;
 }
 
@@ -118,7 +118,7 @@ class Samples {
       const std::span<const uintptr_t> pcs = stacks_.Get(stack).pcs;
       snapshot.records.push_back({.stack = {pcs.begin(), pcs.end()},
                                   .size = static_cast<int64_t>(size),
-                                  .taken = static_cast<int64_t>(MallocExtension::instance()->GetEstimatedAllocatedSize(size)),
+                                  .taken = static_cast<int64_t>(TheMallocExtension()->GetEstimatedAllocatedSize(size)),
                                   .rate = rate,
                                   .allocated = counts.allocated,
                                   .freed = counts.freed});
@@ -147,7 +147,7 @@ class Samples {
   // mutex_ held, so that all outstanding samples are in tcmalloc's list, if they live.
   void CompareWithLive() {
     int period = 0;
-    const std::unique_ptr<void*[]> entries(MallocExtension::instance()->ReadStackTraces(&period));
+    const std::unique_ptr<void*[]> entries(TheMallocExtension()->ReadStackTraces(&period));
     if (entries == nullptr) return;  // no memory for the list: next time
     absl::flat_hash_set<uint64_t> live;
     live.reserve(outstanding_.size());
@@ -271,14 +271,14 @@ absl::StatusOr<HeapSnapshot> ReadHeapSamples() {
 int64_t HeapRecordCount() { return HasTcmalloc() ? Samples::Instance().record_count() : 0; }
 
 void ReleaseFreeMemory() {
-  if (HasTcmalloc()) MallocExtension::instance()->ReleaseFreeMemory();
+  if (HasTcmalloc()) TheMallocExtension()->ReleaseFreeMemory();
 }
 
 absl::StatusOr<HeapStats> ReadHeapStats() {
   if (!HasTcmalloc()) return NoTcmalloc();
   const auto property = [](const char* name) {
     size_t value = 0;
-    MallocExtension::instance()->GetNumericProperty(name, &value);
+    TheMallocExtension()->GetNumericProperty(name, &value);
     return static_cast<int64_t>(value);
   };
   return HeapStats{.allocated = property("generic.current_allocated_bytes"),
@@ -291,7 +291,7 @@ absl::StatusOr<HeapStats> ReadHeapStats() {
 
 absl::StatusOr<std::vector<HeapGrowth>> ReadHeapGrowth() {
   if (!HasTcmalloc()) return NoTcmalloc();
-  const std::unique_ptr<void*[]> entries(MallocExtension::instance()->ReadHeapGrowthStackTraces());
+  const std::unique_ptr<void*[]> entries(TheMallocExtension()->ReadHeapGrowthStackTraces());
   std::vector<HeapGrowth> growth;
   for (void** entry = entries.get(); entry != nullptr && *entry != nullptr;) {
     const auto depth = reinterpret_cast<uintptr_t>(entry[2]);

@@ -28,6 +28,7 @@ constexpr char kNextAfter[] = "X-Fiberscope-Next-After";
 struct Parameters {
   std::chrono::seconds interval{0};  // of a delta
   int debug = 0;  // the form to answer in: 0, 1 or 2
+  bool gc = false;
   FiberParameters fibers;
 };
 
@@ -54,6 +55,7 @@ absl::StatusOr<Parameters> ParseParameters(const Request& request, pprof::Profil
     return absl::InvalidArgumentError("seconds and debug params are incompatible");
   }
   Parameters parameters;
+  parameters.gc = gc->value_or(0) > 0;
   parameters.interval = std::chrono::seconds(seconds->value_or(0));
   parameters.debug = static_cast<int>(std::min<int64_t>(debug->value_or(0), 2));
   if (source.fibers() == nullptr) {
@@ -91,6 +93,7 @@ absl::StatusOr<pprof::Profile> Collect(pprof::ProfileSource& source, const Fiber
 }
 
 absl::Status WriteBody(pprof::ProfileSource& source, const Parameters& parameters, ResponseWriter& writer) {
+  if (parameters.gc) source.CollectGarbage();
   if (parameters.debug == 0) {
     const absl::StatusOr<pprof::Profile> profile = Collect(source, parameters.fibers);
     return profile.ok() ? pprof::EncodeProfile(*profile, writer) : profile.status();

@@ -1,7 +1,7 @@
 // GET /debug/pprof/NAME: any profile of the catalog.
 //
 //   debug   0 (default): gzip-compressed profile.proto, as a download. 1: text. 2 and more: for goroutine, every fiber's stack.
-//   gc      accepted, an integer; no profile of this server collects garbage
+//   gc      an integer; more than 0: before heap is taken, free memory goes back to the system. Without effect on other profiles
 //   seconds 1 to 300: what changes in so many seconds (profile_delta.h), of a profile that has_delta(), of others a 400; debug=0
 //           only. The head goes out at once. A client that leaves ends it
 //   state, reason, minwait, label, fn, limit, after

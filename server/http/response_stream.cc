@@ -105,7 +105,8 @@ void ResponseStream::Fail(const absl::Status& why) {
     status_.Update(why);
     return;
   }
-  Response response = ErrorResponse(500, std::string(why.message().data(), why.message().size()));
+  const int code = why.code() == absl::StatusCode::kUnimplemented ? 501 : 500;
+  Response response = ErrorResponse(code, std::string(why.message().data(), why.message().size()));
   head_ = std::move(response.head);
   body_ = std::move(response.body);
   state_ = State::kFinished;

@@ -38,7 +38,8 @@ class ResponseWriter : public pprof::ByteSink {
   // Only in a handler of a route that is `timed` for this request (router.h).
   virtual absl::Status WaitFor(std::chrono::nanoseconds time) = 0;
 
-  // There will be no (more) response. As long as nothing went out the client gets a 500 with the message instead; otherwise the
+  // There will be no (more) response. As long as nothing went out the client gets a 500 with the message instead, or a 501 if
+  // that is kUnimplemented; otherwise the
   // connection is reset in the middle, so that the client cannot take the part for the whole. Without effect after the end.
   virtual void Fail(const absl::Status& why) = 0;
 };

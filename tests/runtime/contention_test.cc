@@ -25,6 +25,7 @@
 #include "runtime/sync/select.h"
 #include "runtime/sync/semaphore.h"
 #include "runtime/sync/wait_group.h"
+#include "tests/testing/place.h"
 #include "tests/testing/runtime_test.h"
 
 namespace fiberscope {
@@ -32,9 +33,9 @@ namespace {
 
 // The profiles are the process's, so each test looks for stacks through a place of its own: an instance of this function.
 template <int kPlace>
-__attribute__((noinline, noipa)) void At(const std::function<void()>& action) {
+PLACE void At(const std::function<void()>& action) {
   action();
-  asm volatile("" ::"i"(kPlace) : "memory");  // no tail call, and not the same code as another place
+  asm volatile("" ::"i"(kPlace) : "memory");
 }
 
 struct Charge {
@@ -43,14 +44,11 @@ struct Charge {
   Charge operator-(const Charge& other) const { return {count - other.count, delay_ns - other.delay_ns}; }
 };
 
-bool IsIn(uintptr_t return_address, uintptr_t function) { return return_address > function && return_address <= function + 64; }
-
 template <int kPlace>
 Charge ChargedTo(Contention kind) {
   Charge sum;
   for (const ContentionRecord& record : ReadContention(kind).records) {
-    const auto place = reinterpret_cast<uintptr_t>(&At<kPlace>);
-    if (std::ranges::none_of(record.stack, [&](uintptr_t address) { return IsIn(address, place); })) continue;
+    if (!testing::GoesThrough(record.stack, &At<kPlace>)) continue;
     sum.count += record.count;
     sum.delay_ns += record.delay_ns;
   }

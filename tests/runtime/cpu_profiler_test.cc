@@ -27,6 +27,7 @@
 #include "gtest/gtest.h"
 #include "runtime/process_threads.h"
 #include "runtime/sync/wait_group.h"
+#include "tests/testing/place.h"
 #include "tests/testing/runtime_test.h"
 
 namespace fiberscope {
@@ -59,23 +60,19 @@ __attribute__((noinline, noipa)) void UseCpu(nanoseconds time) {
   } while (Now(CLOCK_THREAD_CPUTIME_ID) < end);
 }
 
-// Uses so much CPU time of the thread. Places can be told apart by the return address, because functions are apart.
-#define PLACE __attribute__((noinline, noipa, aligned(256)))
+// Uses so much CPU time of the thread.
 template <int kPlace>
 PLACE void Burn(nanoseconds time) {
   UseCpu(time);
   asm volatile("" ::"i"(kPlace) : "memory");
 }
 
-bool IsIn(uintptr_t return_address, uintptr_t function) { return return_address > function && return_address <= function + 256; }
-
 // Periods of samples whose stack comes through Burn<kPlace>.
 template <int kPlace>
 int64_t CountIn(const CpuProfile& profile) {
   int64_t count = 0;
   for (const CpuSamples& samples : profile.samples) {
-    const auto place = reinterpret_cast<uintptr_t>(&Burn<kPlace>);
-    if (std::ranges::any_of(samples.stack, [&](uintptr_t address) { return IsIn(address, place); })) count += samples.count;
+    if (testing::GoesThrough(samples.stack, &Burn<kPlace>)) count += samples.count;
   }
   return count;
 }
@@ -392,13 +389,12 @@ TEST(CpuProfilerTest, SurvivesChurnExceptionsLoadingAndForks) {
   // Every stack through Burn<9> is Burn, Inner, Outer.
   int64_t seen = 0;
   for (const CpuSamples& samples : profile.samples) {
-    const auto burn = std::ranges::find_if(
-        samples.stack, [](uintptr_t address) { return IsIn(address, reinterpret_cast<uintptr_t>(&Burn<9>)); });
+    const auto burn = std::ranges::find_if(samples.stack, [](uintptr_t address) { return testing::IsIn(address, &Burn<9>); });
     if (burn == samples.stack.end()) continue;
     ASSERT_GE(samples.stack.end() - burn, 3);
     if (!kHandlersAreLate) {
-      EXPECT_TRUE(IsIn(burn[1], reinterpret_cast<uintptr_t>(&Inner)));
-      EXPECT_TRUE(IsIn(burn[2], reinterpret_cast<uintptr_t>(&Outer)));
+      EXPECT_TRUE(testing::IsIn(burn[1], &Inner));
+      EXPECT_TRUE(testing::IsIn(burn[2], &Outer));
     }
     seen += samples.count;
   }

@@ -20,6 +20,7 @@ class FakeSource : public pprof::ProfileSource {
     absl::Status failure = {};  // of Collect() and WriteText()
     int* collected = nullptr;
     bool has_delta = false;
+    int* garbage_collected = nullptr;
   };
 
   explicit FakeSource(Options options) : options_(std::move(options)) {}
@@ -28,6 +29,9 @@ class FakeSource : public pprof::ProfileSource {
   std::string_view description() const override { return options_.description; }
   int64_t Count() const override { return options_.count; }
 
+  void CollectGarbage() override {
+    if (options_.garbage_collected != nullptr) ++*options_.garbage_collected;
+  }
   bool has_delta() const override { return options_.has_delta; }
 
   absl::StatusOr<pprof::Profile> Collect() override {

@@ -155,6 +155,20 @@ TEST_F(NamedProfileTest, ADeltaIsWhatChangesMeanwhile) {
   EXPECT_FALSE(gone.ended());
 }
 
+TEST_F(NamedProfileTest, CollectsGarbageOnlyWhenAsked) {
+  int garbage = 0;
+  Add({.name = "memory", .garbage_collected = &garbage});
+  for (const char* const query : {"", "gc=", "gc=0", "debug=1"}) {
+    (void)Get("memory", query);
+    EXPECT_EQ(garbage, 0) << query;
+  }
+  (void)Get("memory", "gc=1", Method::kHead);
+  EXPECT_EQ(garbage, 0);
+  (void)Get("memory", "gc=1");
+  (void)Get("memory", "gc=7&debug=1");
+  EXPECT_EQ(garbage, 2);
+}
+
 TEST_F(NamedProfileTest, ADeltaThatCannotBeginIsAnError) {
   Add({.name = "cumulative", .failure = absl::InternalError("no memory"), .collected = &collected_, .has_delta = true});
   const RecordingWriter answer = Get("cumulative", "seconds=5");

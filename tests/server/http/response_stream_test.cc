@@ -75,6 +75,16 @@ TEST(ResponseStreamTest, AWaitSendsTheHeadAndTheProbeIsTheBeginningOfTheNextChun
   EXPECT_EQ(answer({}, false), "\r\n\r\n");
 }
 
+TEST(ResponseStreamTest, WhatIsNotImplementedIsA501) {
+  ResponseStream stream({}, nullptr);
+  stream.Begin({.content_type = "application/octet-stream"});
+  stream.Fail(absl::UnimplementedError("link tcmalloc"));
+  const std::string wire = stream.Take().wire;
+  EXPECT_EQ(wire.find("HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain; charset=utf-8\r\n"), 0u) << wire;
+  EXPECT_NE(wire.find("X-Go-Pprof: 1\r\n"), std::string::npos);
+  EXPECT_NE(wire.find("\r\n\r\nlink tcmalloc\n"), std::string::npos);
+}
+
 // R-B6: every response carries them, errors too, and none names the server's software.
 TEST(ResponseStreamTest, EveryResponseCarriesTheFixedFields) {
   for (const int status : {200, 307, 400, 404, 405, 413, 421, 429, 500, 503}) {
