@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_format.h"
 #include "pprof/encode/go_quote.h"
-#include "pprof/gperftools/heap_samples.h"
 #include "pprof/sources/contention.h"
 #include "pprof/sources/goroutine.h"
 #include "pprof/sources/heap.h"

@@ -53,8 +53,8 @@ struct DebugServerOptions {
   // Profiles to serve. Null: the built-in ones (allocs, block, goroutine, heap, mutex, threads).
   std::shared_ptr<pprof::ProfileCatalog> catalog = nullptr;
 
-  // With the built-in profiles: Start() switches sampling of the heap on at this rate, in a program that allocates with tcmalloc and
-  // has it off (pprof/gperftools/heap_samples.h). What was allocated before is not in the profile. 0: leaves it off.
+  // With the built-in profiles: Start() switches sampling of the heap on at this rate, in a program that allocates with tcmalloc
+  // and has it off (pprof/sources/heap.h). What was allocated before is not in the profile. 0: leaves it off.
   int64_t heap_sample_rate = 512 * 1024;
 };
 

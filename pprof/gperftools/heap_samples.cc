@@ -87,7 +87,7 @@ bool HasTcmalloc() {
 class Samples {
  public:
   static Samples& Instance() {
-    static Samples& instance = *new Samples;
+    static Samples& instance = Make();
     return instance;
   }
 
@@ -141,6 +141,12 @@ class Samples {
     int64_t allocated = 0;
     int64_t freed = 0;
   };
+
+  // A sample taken in here would come back for the instance.
+  static Samples& Make() {
+    const BusyScope busy;
+    return *new Samples;
+  }
 
   Samples() { pthread_atfork(&BeforeFork, &AfterFork, &AfterFork); }
 
@@ -228,8 +234,8 @@ int FramesOf(const void* context, void** result, int max_depth, int skip) {
   return static_cast<int>(kept);
 }
 
-// Whether a sample that tcmalloc takes comes to us: the calling thread allocates until it takes one. A thread that has found the rate
-// to be 0 looks again after 16 MiB; so it also makes the new rate count for this thread. The memory is not touched.
+// Whether a sample that tcmalloc takes comes to us: the calling thread allocates until it takes one. A thread that has found the
+// rate to be 0 looks again after 16 MiB; so it also makes the new rate count for this thread. The memory is not touched.
 bool SamplesComeHere() {
   constexpr size_t kBytes = (16 << 20) + 1;
   Sampling& sampling = t_sampling;

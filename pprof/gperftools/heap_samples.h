@@ -33,10 +33,10 @@ namespace fiberscope::pprof {
 
 inline constexpr int64_t kDefaultHeapSampleRate = 512 * 1024;
 
-// Mean number of bytes between samples; 0: off, 1: (nearly) every allocation. Takes effect on the calling thread and on threads that
-// are made later at once; on others at their next sample, or, if it was off before, once they have allocated up to 16 MiB. Call it at
-// the beginning of main(), or set TCMALLOC_SAMPLE_PARAMETER in the environment. kUnimplemented: no tcmalloc, or one whose
-// GetStackTrace() is not ours. kInvalidArgument: negative.
+// Mean number of bytes between samples; 0: off, 1: (nearly) every allocation. From off it takes effect on the calling thread and on
+// threads that are made later at once, on others once they have allocated 16 MiB at most; otherwise on each at its next sample.
+// Call it at the beginning of main(), or set TCMALLOC_SAMPLE_PARAMETER in the environment. kUnimplemented: no tcmalloc, or one
+// whose GetStackTrace() is not ours. kInvalidArgument: negative.
 absl::Status SetHeapSampleRate(int64_t bytes);
 
 // 0: off, or no tcmalloc.
@@ -58,8 +58,8 @@ struct HeapSnapshot {
   int64_t lost = 0;  // samples that are not in `records`
 };
 
-// Cumulative since the start of the process: `allocated` and `freed` never go down. kUnimplemented as above. Cost: ~0.5 us per sample
-// that lives.
+// Cumulative since the start of the process: `allocated` and `freed` never go down. kUnimplemented as above. Cost: ~0.5 us per
+// sample that lives.
 absl::StatusOr<HeapSnapshot> ReadHeapSamples();
 
 // How many records there are. Cheap.

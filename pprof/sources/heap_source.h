@@ -32,8 +32,8 @@ struct HeapInputs {
 // A group for each stack and size. The allocator's own frames at the leaf end are left out, and those below a fiber's own function.
 //
 // debug=0: each sample stands for 1 / (1 - exp(-taken / rate)) allocations, the inverse of the probability that one of `taken`
-// bytes is sampled; as in Go, but for each at the rate it was taken at. The label "bytes" is the size of one. debug=1: samples as they
-// were counted. Order of groups: as they appeared.
+// bytes is sampled; as in Go, but for each at the rate it was taken at. The label "bytes" is the size of one. debug=1: samples as
+// they were counted. Order of groups: as they appeared.
 //
 // Every form waits up to 2 s, once, for file names and lines.
 class HeapSource : public ProfileSource {

@@ -25,8 +25,7 @@ constexpr uintptr_t kNameless = 0x500111; // between the allocator's functions
 class HeapSourceTest : public testing::Test {
  protected:
   HeapSourceTest() {
-    shop_.symbolizer().Define(kNew - 1, {.frames = {{.function = "operator new(unsigned long)", .system_name = "_Znwm"}},
-                                         .function_start = 0x500000});
+    shop_.symbolizer().Function(0x500000, 0x500100, {.function = "operator new(unsigned long)", .system_name = "_Znwm"});
   }
   HeapSource Make(HeapSource::Kind kind = HeapSource::Kind::kHeap) {
     return {kind,
@@ -66,7 +65,7 @@ TEST_F(HeapSourceTest, EachSampleStandsForAllItIsASampleOf) {
   ASSERT_THAT(profile->samples, SizeIs(2));
   // 1 / (1 - exp(-1024 / 524288)) = 512.5; 1 / (1 - exp(-2)) = 1.1565.
   EXPECT_THAT(profile->samples[0].values, ElementsAre(1'025, 1'025'000, 513, 512'500));
-  EXPECT_THAT(profile->samples[1].values, ElementsAre(1, 1'212'690, 1, 1'212'690));
+  EXPECT_THAT(profile->samples[1].values, ElementsAre(1, 1'212'697, 1, 1'212'697));
   ASSERT_THAT(profile->samples[0].labels, SizeIs(1));
   EXPECT_EQ(profile->Text(profile->samples[0].labels[0].key), "bytes");
   EXPECT_EQ(profile->samples[0].labels[0].number, 1'000);
@@ -158,8 +157,8 @@ TEST_F(HeapSourceTest, OnlyHeapReleasesMemory) {
 
 TEST_F(HeapSourceTest, IsListedLikeGos) {
   EXPECT_EQ(Make().name(), "heap");
-  EXPECT_EQ(Make().description(), "A sampling of memory allocations of live objects. You can specify the gc GET parameter to run GC "
-                                  "before taking the heap sample.");
+  EXPECT_EQ(Make().description(), "A sampling of memory allocations of live objects. You can specify the gc GET parameter to run "
+                                  "GC before taking the heap sample.");
   EXPECT_EQ(Make(HeapSource::Kind::kAllocs).name(), "allocs");
   EXPECT_EQ(Make(HeapSource::Kind::kAllocs).description(), "A sampling of all past memory allocations");
   EXPECT_EQ(Make().Count(), 2);
