@@ -16,12 +16,14 @@
 #include "server/handlers/index.h"
 #include "server/handlers/named_profile.h"
 #include "server/handlers/symbol.h"
+#include "server/handlers/wall_profile.h"
 #include "server/http/http_server.h"
 
 namespace fiberscope::server {
 namespace {
 
 constexpr char kPrefix[] = "/debug/pprof/";
+constexpr char kFgprofPath[] = "/debug/fgprof";
 constexpr int kMaxDumpThreads = 64;
 constexpr std::chrono::milliseconds kMinTimeout{1};
 constexpr std::chrono::milliseconds kMaxTimeout = std::chrono::hours(24);  // far from any overflow
@@ -33,6 +35,10 @@ struct Endpoint {
   const char* description;  // Go's, where Go has one
   Route route;              // without its path
 };
+
+Route WallRoute(pprof::Symbolizer& symbolizer) {
+  return {.slow = true, .timed = [](const Request&) { return true; }, .handler = MakeWallProfileHandler(symbolizer)};
+}
 
 std::vector<Endpoint> Endpoints(pprof::Symbolizer& symbolizer) {
   return {
@@ -49,6 +55,10 @@ std::vector<Endpoint> Endpoints(pprof::Symbolizer& symbolizer) {
        .description = "Maps given program counters to function names. Counters can be specified in a GET raw query or POST body, "
                       "multiple counters are separated by '+'.",
        .route = {.post = true, .slow = true, .handler = MakeSymbolHandler(symbolizer)}},
+      {.name = "wall",
+       .description = "Wall-clock profile: where all goroutines spend the time, running or waiting. You can specify the duration "
+                      "in the seconds GET parameter; format=folded is for flame graphs.",
+       .route = WallRoute(symbolizer)},
   };
 }
 
@@ -117,6 +127,8 @@ class DebugServer::Impl {
       endpoint.route.path = prefix + endpoint.name;
       routes.push_back(std::move(endpoint.route));
     }
+    routes.push_back(WallRoute(*symbolizer_));
+    routes.back().path = kFgprofPath;
     routes.push_back({.path = prefix, .exact = true, .handler = MakeIndexHandler(*catalog_, std::move(listed))});
     // The subtree: every other name is a profile's, or nobody's.
     routes.push_back(

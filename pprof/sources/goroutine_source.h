@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "pprof/fiber_enumerator.h"
 #include "pprof/fiber_filter.h"
 #include "pprof/fiber_groups.h"
 #include "pprof/fiber_page.h"
@@ -22,9 +23,6 @@
 #include "runtime/registry.h"
 
 namespace fiberscope::pprof {
-
-// Calls back for every live fiber until told to stop: ForEachFiber() of runtime/registry.h.
-using FiberEnumerator = std::function<FiberListing(const RegistryOptions&, absl::FunctionRef<bool(const FiberSnapshot&)>)>;
 
 // Where a GoroutineSource gets what it shows. All are called from several threads at once.
 struct GoroutineInputs {
