@@ -91,6 +91,25 @@ expect "threads, top" "$(pprof -top /debug/pprof/threads)" '^Type: threads$'
 expect "threads, traces" "$(pprof -traces /debug/pprof/threads)" '^ +thread: *demo$'
 expect_status 400 '/debug/pprof/threads?state=running' 'state'
 
+echo "== wall"
+expect "wall, top" "$(pprof -top -show=OrderService '/debug/pprof/wall?seconds=2')" '^Type: time$'
+wall=$TEST_TMPDIR/wall.pb.gz
+get '/debug/fgprof?seconds=2' >"$wall"
+expect "wall, parsed" "$("$TEST_TMPDIR/parse_profile" "$wall")" 'type=samples/count .* labels=\[.*"route" "state".*\]'
+raw=$(go tool pprof -raw "$wall" 2>&1)
+expect "wall, raw" "$raw" '^PeriodType: wall nanoseconds$'
+expect "wall, raw" "$raw" '^Period: 10101010$'
+expect "wall, raw" "$raw" '^samples/count time/nanoseconds$'
+expect "wall, comments" "$(go tool pprof -comments "$wall" 2>&1)" '^[0-9]+ looks at all goroutines in 2\.[0-9]+ s, 99 per second asked for; '
+# The housekeeper lives all the time: 2 s, however many looks there were.
+expect "wall, housekeeper" "$(go tool pprof -top -focus=RunHousekeeper "$wall" 2>&1)" ' 2(\.[0-9]+)?s +[0-9.]+% +demo::OrderService::RunHousekeeper\(\)$'
+expect "wall, tags" "$(go tool pprof -tags "$wall" 2>&1)" '^ *state: Total '
+expect "wall, tags" "$(go tool pprof -tags "$wall" 2>&1)" ': chan send$'
+expect "wall, tags" "$(go tool pprof -tags "$wall" 2>&1)" ': /order$'
+expect "wall, folded" "$(get '/debug/fgprof?seconds=1&format=folded')" '^demo::OrderService::Start::[^ ;]+;demo::OrderService::RunHousekeeper [0-9]+$'
+expect_status 400 '/debug/pprof/wall?hz=1001' 'hz'
+expect_status 400 '/debug/fgprof?format=svg' 'format'
+
 echo "== bad input"
 [[ $(get '/debug/pprof/cmdline' | tr '\0' ' ') == "$demo --addr=127.0.0.1:0 --load=200 --leak" ]] || fail "cmdline"
 expect_status 404 '/debug/pprof/nope' 'Unknown profile'
@@ -103,6 +122,7 @@ expect_status 400 '/debug/pprof/goroutine?tags=evil' 'tags'
 index=$(get /debug/pprof/)
 expect index "$index" "<a href='goroutine\?debug=1'>goroutine</a>"
 expect index "$index" "<a href='threads\?debug=1'>threads</a>"
+expect index "$index" "<a href='wall\?debug=1'>wall</a>"
 used=$("$demo" --addr="$address" 2>&1) && fail "a second demo on $address started"
 [[ $(wc -l <<<"$used") == 1 && $used == demo:*"$address"* ]] || fail "port in use is not one clear line: $used"
 for bad in --addr=nowhere --addr=1.2.3.4.5:6 --addr=192.0.2.1:0 --park=-1 --load=-1 --service_addr=x --processors=-3 \
