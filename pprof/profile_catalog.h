@@ -16,10 +16,13 @@ namespace fiberscope::pprof {
 class ProfileCatalog {
  public:
   ProfileCatalog() = default;
+  // What it does not have itself, it finds in `more`, as that is at the time. `more` must outlive it; null: nothing more.
+  explicit ProfileCatalog(const ProfileCatalog* more) : more_(more) {}
   ProfileCatalog(const ProfileCatalog&) = delete;
   ProfileCatalog& operator=(const ProfileCatalog&) = delete;
 
-  // kAlreadyExists when the name is taken, kInvalidArgument when it is empty or contains white space.
+  // kAlreadyExists when the name is taken here; one of `more` is hidden. kInvalidArgument when it is empty, contains white space,
+  // or is no path that a server can be asked for: a segment between slashes is empty, "." or "..".
   absl::Status Add(std::unique_ptr<ProfileSource> source);
 
   // Case-sensitive. Null when there is none of that name.
@@ -29,9 +32,14 @@ class ProfileCatalog {
   std::vector<ProfileSource*> All() const;
 
  private:
+  const ProfileCatalog* const more_ = nullptr;
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<ProfileSource>> sources_;  // GUARDED_BY(mutex_), sorted by name
 };
+
+// What code anywhere in the process has made (custom_profile.h), whoever shows it: DebugServer does. Made at first use, never
+// destroyed. Thread-safe.
+ProfileCatalog& ProcessProfiles();
 
 }  // namespace fiberscope::pprof
 

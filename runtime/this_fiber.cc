@@ -17,6 +17,14 @@ internal::ControlBlock& Self() {
   return *self;
 }
 
+// Returns those that were there; they are to be dropped only after that. Release: a dump that sees the pointer sees the pairs. A load and
+// a store, at half the cost of an exchange, because only the fiber itself writes its labels while it lives.
+Labels Replace(internal::ControlBlock& self, Labels labels) {
+  Labels before = Labels::Adopt(self.labels.load(std::memory_order_relaxed));
+  self.labels.store(std::move(labels).Release(), std::memory_order_release);
+  return before;
+}
+
 void SleepUntilNs(int64_t deadline_ns) {
   Self();  // a CHECK failure on a plain thread
   internal::ClaimedWait wait({.deadline_ns = deadline_ns});
@@ -42,10 +50,16 @@ Labels labels() {
   return self == nullptr ? Labels() : Labels::Share(self->labels.load(std::memory_order_relaxed));
 }
 
-void SetLabels(Labels labels) {
-  // Release: a dump that sees the pointer sees the pairs. The old ones are dropped only after the exchange.
-  const Labels old =
-      Labels::Adopt(Self().labels.exchange(std::move(labels).Release(), std::memory_order_acq_rel));
+void SetLabels(Labels labels) { const Labels old = Replace(Self(), std::move(labels)); }
+
+LabelsScope::LabelsScope(Labels labels) {
+  if (internal::ControlBlock* const self = internal::CurrentFiber(); self != nullptr) before_ = Replace(*self, std::move(labels));
+}
+
+LabelsScope::~LabelsScope() {
+  if (internal::ControlBlock* const self = internal::CurrentFiber(); self != nullptr) {
+    const Labels ended = Replace(*self, std::move(before_));
+  }
 }
 
 void Yield() { internal::YieldFiber(); }

@@ -5,8 +5,10 @@
 #define FIBERSCOPE_RUNTIME_THIS_FIBER_H_
 
 #include <chrono>
+#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "runtime/fiber_id.h"
 #include "runtime/labels.h"
@@ -20,9 +22,33 @@ FiberId id();
 std::string name();
 void SetName(std::string_view name);
 
-// A fiber's labels are inherited by the fibers it spawns from then on. labels() is empty on a plain thread.
+// A fiber's labels are inherited by the fibers it spawns from then on. Plain threads have none: labels() is empty there, and what
+// samples a thread that runs no fiber shows no labels.
 Labels labels();
 void SetLabels(Labels labels);
+
+// Labels in place of the fiber's for the length of a scope: its end puts back what was there at the beginning, whatever was set in
+// between. Belongs on the stack. Any thread; on a plain one nothing happens, so that code that runs on both may use it.
+// Cost: ~10 ns for both ends.
+class [[nodiscard]] LabelsScope {
+ public:
+  explicit LabelsScope(Labels labels);
+  ~LabelsScope();
+  LabelsScope(const LabelsScope&) = delete;
+  LabelsScope& operator=(const LabelsScope&) = delete;
+
+ private:
+  Labels before_;
+};
+
+// Calls `function` with the fiber's labels overlaid with `pairs`, which win, and returns or throws what it does; its labels are
+// back then. Any thread, as LabelsScope. Go: pprof.Do. To save the making of the labels (~0.1 us), make them once and use
+// LabelsScope.
+template <typename F>
+decltype(auto) WithLabels(std::initializer_list<std::pair<std::string_view, std::string_view>> pairs, F&& function) {
+  const LabelsScope scope(labels().With(pairs));
+  return std::forward<F>(function)();
+}
 
 // Lets other runnable fibers run first. Returns at once when there are none.
 void Yield();

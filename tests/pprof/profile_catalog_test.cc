@@ -66,5 +66,30 @@ TEST(ProfileCatalog, RefusesNamesThatTheTextFormCannotCarry) {
   EXPECT_THAT(Names(catalog), ElementsAre());
 }
 
+TEST(ProfileCatalog, RefusesNamesThatNoUrlLeadsTo) {
+  ProfileCatalog catalog;
+  for (const char* name : {"/", "/a", "a/", "a//b", ".", "..", "a/./b", "../a", "a/.."}) {
+    EXPECT_EQ(Add(catalog, name).code(), absl::StatusCode::kInvalidArgument) << name;
+  }
+  for (const char* name : {"a.b", "...", "a/..b", "<a&b>", "\xc3\xa4", "100%", "a?b#c"}) {
+    EXPECT_TRUE(Add(catalog, name).ok()) << name;
+  }
+}
+
+TEST(ProfileCatalog, ShowsWhatAnotherOneHasUnlessItHasThatNameItself) {
+  ProfileCatalog more;
+  ProfileCatalog catalog(&more);
+  ASSERT_TRUE(Add(catalog, "heap").ok());
+  ASSERT_TRUE(Add(more, "heap").ok());
+  ASSERT_TRUE(Add(more, "files").ok());
+  ASSERT_TRUE(Add(more, "zoo").ok());
+  EXPECT_THAT(Names(catalog), ElementsAre("files", "heap", "zoo"));
+  EXPECT_THAT(Names(more), ElementsAre("files", "heap", "zoo"));
+  EXPECT_NE(catalog.Find("heap"), more.Find("heap"));
+  EXPECT_EQ(catalog.Find("zoo"), more.Find("zoo"));
+  EXPECT_EQ(catalog.All()[1], catalog.Find("heap"));
+  EXPECT_EQ(catalog.Find("none"), nullptr);
+}
+
 }  // namespace
 }  // namespace fiberscope::pprof

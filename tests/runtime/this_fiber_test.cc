@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,50 @@ TEST_P(ThisFiberTest, ChildrenInheritTheLabelsOfTheMomentTheyAreSpawned) {
     Spawn([] { EXPECT_EQ(this_fiber::labels(), Labels({{"own", "x"}})); }, {.labels = Labels({{"own", "x"}})}).Join();
     Spawn([] { EXPECT_TRUE(this_fiber::labels().empty()); }, {.labels = Labels()}).Join();
   });
+}
+
+TEST_P(ThisFiberTest, AScopePutsTheLabelsBackThatItFound) {
+  RunInFiber([&] {
+    const Labels outer({{"route", "/a"}});
+    this_fiber::SetLabels(outer);
+    {
+      const this_fiber::LabelsScope scope(Labels({{"step", "1"}}));
+      EXPECT_EQ(this_fiber::labels(), Labels({{"step", "1"}}));
+      {
+        const this_fiber::LabelsScope inner{Labels()};
+        EXPECT_TRUE(this_fiber::labels().empty());
+      }
+      EXPECT_EQ(this_fiber::labels(), Labels({{"step", "1"}}));
+      this_fiber::SetLabels(Labels({{"step", "2"}}));
+      Spawn([] { EXPECT_EQ(this_fiber::labels(), Labels({{"step", "2"}})); }).Join();
+      this_fiber::Yield();  // the end may be on another thread
+    }
+    EXPECT_EQ(this_fiber::labels(), outer);
+  });
+}
+
+TEST_P(ThisFiberTest, WithLabelsOverlaysForTheLengthOfACall) {
+  RunInFiber([&] {
+    const Labels outer({{"route", "/a"}, {"user", "x"}});
+    this_fiber::SetLabels(outer);
+    const int result = this_fiber::WithLabels({{"route", "/b"}, {"step", "1"}}, [] {
+      EXPECT_EQ(this_fiber::labels(), Labels({{"route", "/b"}, {"step", "1"}, {"user", "x"}}));
+      return 17;
+    });
+    EXPECT_EQ(result, 17);
+    EXPECT_EQ(this_fiber::labels(), outer);
+    EXPECT_THROW(this_fiber::WithLabels({{"step", "2"}}, [] { throw std::runtime_error("no"); }), std::runtime_error);
+    EXPECT_EQ(this_fiber::labels(), outer);
+    int target = 0;
+    int& same = this_fiber::WithLabels({}, [&]() -> int& { return target; });
+    EXPECT_EQ(&same, &target);
+  });
+}
+
+TEST_P(ThisFiberTest, OnAPlainThreadScopesOfLabelsDoNothing) {
+  const this_fiber::LabelsScope scope(Labels({{"step", "1"}}));
+  EXPECT_TRUE(this_fiber::labels().empty());
+  EXPECT_EQ(this_fiber::WithLabels({{"step", "2"}}, [] { return this_fiber::labels(); }), Labels());
 }
 
 TEST_P(ThisFiberTest, YieldLetsAnotherRunnableFiberRun) {
