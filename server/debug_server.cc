@@ -11,56 +11,18 @@
 #include "pprof/sources/heap.h"
 #include "pprof/sources/threads.h"
 #include "pprof/symbolizer.h"
-#include "server/handlers/cmdline.h"
-#include "server/handlers/cpu_profile.h"
+#include "server/endpoints.h"
 #include "server/handlers/index.h"
 #include "server/handlers/named_profile.h"
-#include "server/handlers/symbol.h"
-#include "server/handlers/wall_profile.h"
 #include "server/http/http_server.h"
 
 namespace fiberscope::server {
 namespace {
 
-constexpr char kPrefix[] = "/debug/pprof/";
-constexpr char kFgprofPath[] = "/debug/fgprof";
 constexpr int kMaxDumpThreads = 64;
 constexpr std::chrono::milliseconds kMinTimeout{1};
 constexpr std::chrono::milliseconds kMaxTimeout = std::chrono::hours(24);  // far from any overflow
 constexpr size_t kMaxQuotedBytes = 256;  // of somebody else's text in a message
-
-// What there is below kPrefix besides the profiles of the catalog. The index page lists it.
-struct Endpoint {
-  const char* name;
-  const char* description;  // Go's, where Go has one
-  Route route;              // without its path
-};
-
-Route WallRoute(pprof::Symbolizer& symbolizer) {
-  return {.slow = true, .timed = [](const Request&) { return true; }, .handler = MakeWallProfileHandler(symbolizer)};
-}
-
-std::vector<Endpoint> Endpoints(pprof::Symbolizer& symbolizer) {
-  return {
-      {.name = "cmdline",
-       .description = "The command line invocation of the current program",
-       .route = {.handler = MakeCmdlineHandler()}},
-      {.name = "profile",
-       .description = "CPU profile. You can specify the duration in the seconds GET parameter. After you get the profile file, use "
-                      "the go tool pprof command to investigate the profile.",
-       .route = {.slow = true,
-                 .timed = [](const Request&) { return true; },
-                 .handler = MakeCpuProfileHandler(symbolizer, CpuProfileFormat::kProto)}},
-      {.name = "symbol",
-       .description = "Maps given program counters to function names. Counters can be specified in a GET raw query or POST body, "
-                      "multiple counters are separated by '+'.",
-       .route = {.post = true, .slow = true, .handler = MakeSymbolHandler(symbolizer)}},
-      {.name = "wall",
-       .description = "Wall-clock profile: where all goroutines spend the time, running or waiting. You can specify the duration "
-                      "in the seconds GET parameter; format=folded is for flame graphs.",
-       .route = WallRoute(symbolizer)},
-  };
-}
 
 absl::Status Prefixed(const absl::Status& status) {
   return absl::Status(status.code(), absl::StrFormat("debug server: %s", status.message()));
@@ -114,25 +76,23 @@ class DebugServer::Impl {
     if (absl::Status status = CheckOptions(options); !status.ok()) return status;
     catalog_ = std::move(options.catalog);
     if (catalog_ == nullptr) {
-      catalog_ = std::make_shared<pprof::ProfileCatalog>();
+      catalog_ = std::make_shared<pprof::ProfileCatalog>(&pprof::ProcessProfiles());
       if (absl::Status status = AddProfiles(); !status.ok()) return status;
       // Without tcmalloc the profiles say so.
       if (pprof::HeapSampleRate() == 0) pprof::SetHeapSampleRate(options.heap_sample_rate).IgnoreError();
     }
-    const std::string prefix = kPrefix;
-    std::vector<Route> routes = {{.path = "/", .exact = true, .handler = &Welcome}};
+    std::vector<Route> routes;
     std::vector<PseudoProfile> listed;
-    for (Endpoint& endpoint : Endpoints(*symbolizer_)) {
-      listed.push_back({endpoint.name, endpoint.description});
-      endpoint.route.path = prefix + endpoint.name;
+    for (Endpoint& endpoint : MakeEndpoints(*symbolizer_)) {
+      if (!endpoint.name.empty()) listed.push_back({endpoint.name, endpoint.description});
       routes.push_back(std::move(endpoint.route));
     }
-    routes.push_back(WallRoute(*symbolizer_));
-    routes.back().path = kFgprofPath;
-    routes.push_back({.path = prefix, .exact = true, .handler = MakeIndexHandler(*catalog_, std::move(listed))});
+    routes.push_back({.path = kPprofPrefix, .exact = true, .handler = MakeIndexHandler(*catalog_, std::move(listed))});
     // The subtree: every other name is a profile's, or nobody's.
-    routes.push_back(
-        {.path = prefix, .slow = true, .timed = &IsDeltaRequest, .handler = MakeNamedProfileHandler(*catalog_, prefix)});
+    routes.push_back({.path = kPprofPrefix,
+                      .slow = true,
+                      .timed = &IsDeltaRequest,
+                      .handler = MakeNamedProfileHandler(*catalog_, kPprofPrefix)});
     HttpServerOptions http;
     http.address = options.address;
     http.port = options.port;
@@ -169,10 +129,6 @@ class DebugServer::Impl {
     absl::Status status;
     for (std::unique_ptr<pprof::ProfileSource>& source : sources) status.Update(catalog_->Add(std::move(source)));
     return status;
-  }
-
-  static void Welcome(const Request&, ResponseWriter& writer) {
-    writer.Send({.head = {}, .body = "This is a debug server. See /debug/pprof/\n"});
   }
 
   std::unique_ptr<pprof::Symbolizer> symbolizer_ = pprof::MakeProcessSymbolizer();

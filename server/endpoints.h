@@ -1,0 +1,27 @@
+// The table of everything that the debug server answers besides the profiles of its catalog.
+#ifndef FIBERSCOPE_SERVER_ENDPOINTS_H_
+#define FIBERSCOPE_SERVER_ENDPOINTS_H_
+
+#include <string>
+#include <vector>
+
+#include "pprof/symbolizer.h"
+#include "server/http/router.h"
+
+namespace fiberscope::server {
+
+inline constexpr char kPprofPrefix[] = "/debug/pprof/";
+
+struct Endpoint {
+  // What the index page lists below kPprofPrefix; empty: not listed.
+  std::string name = {};
+  std::string description = {};  // Go's, where Go has one
+  Route route = {};
+};
+
+// `symbolizer` must outlive the routes.
+std::vector<Endpoint> MakeEndpoints(pprof::Symbolizer& symbolizer);
+
+}  // namespace fiberscope::server
+
+#endif  // FIBERSCOPE_SERVER_ENDPOINTS_H_
