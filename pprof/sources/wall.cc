@@ -80,10 +80,12 @@ std::chrono::nanoseconds WallSampler::NextPass() const {
 
 std::vector<std::string> WallSampler::Comments() const {
   const double passes = static_cast<double>(std::max<int64_t>(passes_, 1));
+  const std::chrono::nanoseconds duration = last_pass_ - start_;
+  const double share = duration.count() == 0 ? 0 : Seconds(pass_time_) / Seconds(duration);
   std::vector<std::string> texts;
   texts.push_back(absl::StrFormat("%d looks at all goroutines in %.2f s, %d per second asked for; one took %.0f us, together they "
-                                  "may take 1 %% of the time",
-                                  passes_, Seconds(last_pass_ - start_), options_.hz, Seconds(pass_time_) * 1e6 / passes));
+                                  "took %.1f %% of the time",
+                                  passes_, Seconds(duration), options_.hz, Seconds(pass_time_) * 1e6 / passes, share * 100));
   if (not_one_instant_ != 0) {
     texts.push_back(absl::StrFormat("%d of these looks were not of one instant: %s", not_one_instant_, why_not_));
   }

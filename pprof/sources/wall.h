@@ -44,10 +44,11 @@ WallInputs ProcessWallInputs();
 
 // One wall-clock profile in the making: construct it, then Pass() whenever NextPass() has come, then Build().
 //
-// NextPass() keeps the passes, all together, to a hundredth of the time; without the first one, which takes several times as long
-// as the others, because nothing is in the caches yet. That is the most that they slow the application down, too: the threads that
-// run fibers are held for a part of a pass (runtime/instant.h). A pass takes ~0.15 us per fiber that has not run since the last
-// one, up to 1 us per one that has, and some 50 us for those that run.
+// NextPass() keeps the passes, all together, to a hundredth of the time. That is the most that they slow the application down, too:
+// the threads that run fibers are held for a part of a pass (runtime/instant.h). Not counted is the first one, which takes several
+// times as long as the others, because nothing is in the caches yet; and whoever ends with a pass, as SampleWall() does, adds that.
+// A pass takes ~0.15 us per fiber that has not run since the last one, up to 1 us per one that has, and some 50 us for those that
+// run.
 //
 // Thread-compatible. Not on a fiber. Memory grows with the distinct stacks, labels and states, up to 64 MiB.
 class WallSampler {

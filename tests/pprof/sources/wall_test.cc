@@ -22,7 +22,6 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Pair;
 using testing::SizeIs;
-using testing::StartsWith;
 
 class WallTest : public testing::Test {
  protected:
@@ -108,7 +107,7 @@ TEST_F(WallTest, IsLikeFgprofs) {
   EXPECT_THAT(Describe(profile), ElementsAre(Pair("shop::Worker { state=running }", Pair(200, 2'000'000'000))));
   EXPECT_EQ(passes_, 200);
   EXPECT_THAT(Comments(profile), ElementsAre("200 looks at all goroutines in 2.00 s, 100 per second asked for; one took 0 us, "
-                                             "together they may take 1 % of the time"));
+                                             "together they took 0.0 % of the time"));
 }
 
 TEST_F(WallTest, AFiberThatLivesAllTheWhileAddsUpToTheDurationHoweverUnevenThePassesAre) {
@@ -186,8 +185,8 @@ TEST_F(WallTest, PassesTakeAHundredthOfTheTimeAndNothingIsLostByThat) {
   EXPECT_EQ(passes_, 22);
   EXPECT_EQ(profile.duration, 10s);
   EXPECT_THAT(Describe(profile), ElementsAre(Pair("shop::Worker { state=running }", Pair(22, 10'000'000'000))));
-  EXPECT_THAT(Comments(profile), ElementsAre(StartsWith("22 looks at all goroutines in 10.00 s, 100 per second asked for; one took "
-                                                        "5000 us, ")));
+  EXPECT_THAT(Comments(profile), ElementsAre("22 looks at all goroutines in 10.00 s, 100 per second asked for; one took 5000 us, "
+                                             "together they took 1.1 % of the time"));
 }
 
 TEST_F(WallTest, SlowPassesStillEndInTime) {
