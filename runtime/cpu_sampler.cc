@@ -64,7 +64,8 @@ absl::Status TakeProfilingSignal() {
     return absl::OkStatus();
   }
   return absl::FailedPreconditionError(absl::StrFormat(
-      "signal %d (SIGPROF) is %s by the application, perhaps for a profiler of its own: end that, and set the signal to SIG_DFL",
+      "signal %d (SIGPROF) is %s by the application, or by a library for a profiler of its own (libprofiler and "
+      "libtcmalloc_and_profiler take it when they are loaded: link -ltcmalloc instead). It must be SIG_DFL",
       SIGPROF, (before.sa_flags & SA_SIGINFO) == 0 && before.sa_handler == SIG_IGN ? "ignored" : "handled"));
 }
 

@@ -247,7 +247,7 @@ bool SamplesComeHere() {
 
 absl::Status NoTcmalloc() {
   return absl::UnimplementedError(
-      "this program does not allocate with tcmalloc: link it with -ltcmalloc_and_profiler (Debian: libgoogle-perftools-dev)");
+      "this program does not allocate with tcmalloc: link it with -ltcmalloc (Debian: libgoogle-perftools-dev)");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "server/example/order_service.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/error.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
@@ -9,6 +10,9 @@
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 #include <charconv>
+#include <functional>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string_view>
@@ -32,6 +36,7 @@ using fiberscope::use_fiber;
 using tcp = asio::ip::tcp;
 
 constexpr int kFullShelf = 10'000;
+constexpr size_t kAuditRecordBytes = 4096;
 constexpr uint64_t kLeakEvery = 10;
 
 // An HTTP request line's query, read into an order's fields. False when something is missing or malformed.
@@ -200,7 +205,18 @@ absl::StatusOr<int> OrderService::PlaceOrder(const Order& order) {
                             fiberscope::ReceiveCase(&reply->refusal, refusal));
   if (!answer.ok()) return absl::DeadlineExceededError("the inventory did not answer in time");
   if (refusal) return *refusal;
+  ranking_.Add(order);
   return *left;
+}
+
+void Ranking::Add(const Order& order) {
+  const std::lock_guard lock(mutex_);
+  latest_.push_back(order);
+  if (latest_.size() > kOrders) latest_.pop_front();
+  std::map<std::string, int> wanted;
+  for (const Order& each : latest_) wanted[each.item] += each.quantity;
+  ranking_.assign(wanted.begin(), wanted.end());
+  std::ranges::sort(ranking_, std::greater(), &std::pair<std::string, int>::second);
 }
 
 void OrderService::RunInventory() {
@@ -248,6 +264,10 @@ void OrderService::RunHousekeeper() {
 }
 
 // Nobody ever receives from the audit log: the bug that --leak is there to show.
-void OrderService::Audit(uint64_t order) { audit_log_.Send(order); }
+void OrderService::Audit(uint64_t order) {
+  const auto record = std::make_unique<std::array<char, kAuditRecordBytes>>();
+  record->front() = static_cast<char>(order);
+  audit_log_.Send(order);
+}
 
 }  // namespace demo

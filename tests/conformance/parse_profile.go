@@ -1,6 +1,8 @@
 // Parses profiles with Go's own parser and says what it found, one line per fact.
 //
 //	parse_profile FILE...
+//
+// Checks that they are valid, that Go can aggregate them, and that they survive being written and read by Go.
 package main
 
 import (
@@ -28,11 +30,26 @@ func check(path string) error {
 	if err := p.Copy().Aggregate(true, true, true, true, false); err != nil {
 		return err
 	}
+	// Written by Go and read again it is the same profile.
+	var again bytes.Buffer
+	if err := p.Write(&again); err != nil {
+		return err
+	}
+	q, err := profile.Parse(&again)
+	if err != nil {
+		return err
+	}
+	if p.String() != q.String() {
+		return fmt.Errorf("changes when it is written and read again")
+	}
 	total := int64(0)
 	labels := map[string]bool{}
 	for _, s := range p.Sample {
 		total += s.Value[0]
 		for k := range s.Label {
+			labels[k] = true
+		}
+		for k := range s.NumLabel {
 			labels[k] = true
 		}
 	}
