@@ -9,6 +9,7 @@
 #include "pprof/sources/contention.h"
 #include "pprof/sources/goroutine.h"
 #include "pprof/sources/heap.h"
+#include "pprof/sources/threadcreate.h"
 #include "pprof/sources/threads.h"
 #include "pprof/symbolizer.h"
 #include "server/handlers/cmdline.h"
@@ -104,7 +105,7 @@ class DebugServer::Impl {
     if (absl::Status status = CheckOptions(options); !status.ok()) return status;
     catalog_ = std::move(options.catalog);
     if (catalog_ == nullptr) {
-      catalog_ = std::make_shared<pprof::ProfileCatalog>();
+      catalog_ = std::make_shared<pprof::ProfileCatalog>(&pprof::ProcessProfiles());
       if (absl::Status status = AddProfiles(); !status.ok()) return status;
       // Without tcmalloc the profiles say so.
       if (pprof::HeapSampleRate() == 0) pprof::SetHeapSampleRate(options.heap_sample_rate).IgnoreError();
@@ -152,6 +153,7 @@ class DebugServer::Impl {
         pprof::MakeGoroutineSource(*symbolizer_),
         pprof::MakeHeapSource(*symbolizer_),
         pprof::MakeMutexSource(*symbolizer_),
+        pprof::MakeThreadCreateSource(*symbolizer_),
         pprof::MakeThreadsSource(*symbolizer_),
     };
     absl::Status status;
