@@ -42,7 +42,7 @@ expect debug=2 "$block" '^goroutine [0-9]+ \[chan send\] \{name: audit, route: "
 expect debug=2 "$block" '^demo::OrderService::Audit\(\.\.\.\)$'
 expect debug=2 "$block" $'^\tserver/example/order_service.cc:[0-9]+( \\+0x[0-9a-f]+)?$'
 expect debug=2 "$block" '^created by demo::OrderService::PlaceOrder in goroutine [0-9]+$'
-expect debug=2 "$two" '^goroutine [0-9]+ \[IO wait\] \{name: connection\}:$'
+await "a connection that waits for its client" shows '^goroutine [0-9]+ \[IO wait\] \{name: connection\}:$'
 expect debug=2 "$two" '^goroutine [0-9]+ \[sleep\] \{name: housekeeper\}:$'
 await "an inventory without orders" shows '^goroutine [0-9]+ \[chan receive\] \{name: inventory\}:$'
 order_log=$(sed -n 's/^order log in //p' "$demo_log")
@@ -101,8 +101,10 @@ expect threadcreate "$created" '^# the main thread and others that were not seen
 made=$(sed -nE '1s/.* total ([0-9]+)$/\1/p' <<<"$created")
 ((made >= $(get '/debug/pprof/threads?debug=1' | sed -nE '1s/.* total ([0-9]+)$/\1/p'))) ||
   fail "there are more threads than were made: $created"
-expect "threadcreate, top" "$(pprof -top /debug/pprof/threadcreate)" '^Type: threadcreate$'
-expect "threadcreate, peek" "$(pprof -peek '^main$' /debug/pprof/threadcreate)" 'fiberscope::'
+top=$(pprof -top /debug/pprof/threadcreate)
+expect "threadcreate, top" "$top" '^Type: threadcreate$'
+expect "threadcreate, top" "$top" '% +std::thread::_M_start_thread\('
+expect "threadcreate, top" "$top" '% +main$'
 connections='/debug/pprof/demo/connections'
 expect connections "$(get "$connections?debug=1")" '^demo/connections profile: total [0-9]+$'
 expect connections "$(get "$connections?debug=1")" $'^#\t0x[0-9a-f]+\tdemo::OrderService::ServeConnection\\+0x'
