@@ -34,8 +34,8 @@
 
 namespace fiberscope::pprof {
 
-// Which thing: a pointer or a number (a descriptor, an id), whatever is unique among what the profile has at one time. Only its value
-// counts, nothing is read through it.
+// Which thing: a pointer or a number (a descriptor, an id), whatever is unique among what the profile has at one time. Only its
+// value counts, nothing is read through it.
 class ProfileKey {
  public:
   ProfileKey(const volatile void* pointer) : value_(reinterpret_cast<uintptr_t>(pointer)) {}  // NOLINT: implicit by design
@@ -65,8 +65,8 @@ class CustomProfile : public ProfileSource {
   CustomProfile(std::string name, Symbolizer& symbolizer, CustomProfileInputs inputs);
 
   // Records the caller's stack for `key`, `skip` frames further out than the caller itself. Of a stack that has no more than that,
-  // and of a caller on a stack that belongs to neither a fiber nor a thread (own_stack.h), only the number is known. Frames beyond 128
-  // from the caller on are not looked at, skipped ones included.
+  // and of a caller on a stack that belongs to neither a fiber nor a thread (own_stack.h), only the number is known. Skipped
+  // frames count among the 128.
   // kAlreadyExists, and nothing changes, when the profile has `key` (Go panics).
   // Cost: ~0.5 us and 30 ns per frame. The first call in a process makes an unwind table (unwind_table.h).
   absl::Status Add(ProfileKey key, size_t skip = 0);
@@ -89,7 +89,7 @@ class CustomProfile : public ProfileSource {
   Symbolizer& symbolizer_;
   const CustomProfileInputs inputs_;
   mutable std::mutex mutex_;
-  Stacks stacks_;                                                 // GUARDED_BY(mutex_)
+  Stacks stacks_;                                              // GUARDED_BY(mutex_)
   absl::flat_hash_map<uint64_t, Stacks::value_type*> things_;  // GUARDED_BY(mutex_); an element of stacks_ by key
 };
 

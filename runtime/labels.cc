@@ -38,21 +38,6 @@ void FreeList(LabelsRep* rep) {
   while (rep != nullptr) delete std::exchange(rep, rep->next_retired);
 }
 
-void DropReference(LabelsRep* rep) {
-  // acq_rel: the last owner must see every other owner's use of the pairs before it frees them.
-  if (rep->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  Retirement& retirement = GetRetirement();
-  SeqCstFence();  // pairs with the fence in LabelsReadScope(): see the header
-  // Acquire pairs with the release in ~LabelsReadScope(): the reads of scopes that have ended come before the delete.
-  if (retirement.scopes.load(std::memory_order_acquire) == 0) {
-    delete rep;
-    return;
-  }
-  std::lock_guard lock(retirement.mutex);
-  rep->next_retired = retirement.retired;
-  retirement.retired = rep;
-}
-
 std::vector<Label> Overlay(std::span<const Label> base,
                            std::initializer_list<std::pair<std::string_view, std::string_view>> pairs) {
   std::vector<Label> result(base.begin(), base.end());
@@ -84,8 +69,19 @@ Labels::Labels(const Labels& other) : rep_(other.rep_) {
   if (rep_ != nullptr) rep_->references.fetch_add(1, std::memory_order_relaxed);
 }
 
-Labels::~Labels() {
-  if (rep_ != nullptr) DropReference(rep_);
+void Labels::Drop(LabelsRep* rep) {
+  // acq_rel: the last owner must see every other owner's use of the pairs before it frees them.
+  if (rep->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  Retirement& retirement = GetRetirement();
+  SeqCstFence();  // pairs with the fence in LabelsReadScope(): see the header
+  // Acquire pairs with the release in ~LabelsReadScope(): the reads of scopes that have ended come before the delete.
+  if (retirement.scopes.load(std::memory_order_acquire) == 0) {
+    delete rep;
+    return;
+  }
+  std::lock_guard lock(retirement.mutex);
+  rep->next_retired = retirement.retired;
+  retirement.retired = rep;
 }
 
 Labels Labels::With(std::initializer_list<std::pair<std::string_view, std::string_view>> pairs) const {
@@ -105,12 +101,6 @@ bool Labels::operator==(const Labels& other) const {
   return rep_ == other.rep_ || std::ranges::equal(pairs(), other.pairs());
 }
 
-Labels Labels::Adopt(LabelsRep* rep) {
-  Labels labels;
-  labels.rep_ = rep;
-  return labels;
-}
-
 Labels Labels::Share(LabelsRep* rep) {
   if (rep != nullptr) rep->references.fetch_add(1, std::memory_order_relaxed);
   return Adopt(rep);
@@ -123,7 +113,7 @@ std::span<const Label> Labels::PairsOf(const LabelsRep* rep) {
 
 LabelsReadScope::LabelsReadScope() {
   GetRetirement().scopes.fetch_add(1, std::memory_order_relaxed);
-  SeqCstFence();  // pairs with the fence in DropReference()
+  SeqCstFence();  // pairs with the fence in Labels::Drop()
 }
 
 LabelsReadScope::~LabelsReadScope() {

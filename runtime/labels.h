@@ -51,7 +51,9 @@ class Labels {
     std::swap(rep_, other.rep_);
     return *this;
   }
-  ~Labels();
+  ~Labels() {
+    if (rep_ != nullptr) Drop(rep_);
+  }
 
   // These labels overlaid with `pairs`, which win.
   [[nodiscard]] Labels With(std::initializer_list<std::pair<std::string_view, std::string_view>> pairs) const;
@@ -67,11 +69,17 @@ class Labels {
 
   // For the control block, which holds one reference as a bare pointer that a dump may read.
   internal::LabelsRep* Release() && { return std::exchange(rep_, nullptr); }
-  static Labels Adopt(internal::LabelsRep* rep);                      // takes over the reference
-  static Labels Share(internal::LabelsRep* rep);                      // adds a reference; the caller's stays
+  static Labels Adopt(internal::LabelsRep* rep) {  // takes over the reference
+    Labels labels;
+    labels.rep_ = rep;
+    return labels;
+  }
+  static Labels Share(internal::LabelsRep* rep);  // adds a reference; the caller's stays
   static std::span<const Label> PairsOf(const internal::LabelsRep* rep);  // null: empty. See LabelsReadScope.
 
  private:
+  static void Drop(internal::LabelsRep* rep);
+
   internal::LabelsRep* rep_ = nullptr;  // null: empty
 };
 

@@ -17,8 +17,8 @@ internal::ControlBlock& Self() {
   return *self;
 }
 
-// Returns those that were there; they are to be dropped only after that. Release: a dump that sees the pointer sees the pairs. A load and
-// a store, at half the cost of an exchange, because only the fiber itself writes its labels while it lives.
+// Returns those that were there; they are to be dropped only after that. Release: a dump that sees the pointer sees the pairs. A
+// load and a store, cheaper than an exchange, because only the fiber itself writes its labels while it lives.
 Labels Replace(internal::ControlBlock& self, Labels labels) {
   Labels before = Labels::Adopt(self.labels.load(std::memory_order_relaxed));
   self.labels.store(std::move(labels).Release(), std::memory_order_release);
@@ -53,7 +53,8 @@ Labels labels() {
 void SetLabels(Labels labels) { const Labels old = Replace(Self(), std::move(labels)); }
 
 LabelsScope::LabelsScope(Labels labels) {
-  if (internal::ControlBlock* const self = internal::CurrentFiber(); self != nullptr) before_ = Replace(*self, std::move(labels));
+  internal::ControlBlock* const self = internal::CurrentFiber();
+  if (self != nullptr) before_ = Replace(*self, std::move(labels));
 }
 
 LabelsScope::~LabelsScope() {

@@ -29,7 +29,7 @@ void SetLabels(Labels labels);
 
 // Labels in place of the fiber's for the length of a scope: its end puts back what was there at the beginning, whatever was set in
 // between. Belongs on the stack. Any thread; on a plain one nothing happens, so that code that runs on both may use it.
-// Cost: ~10 ns for both ends.
+// Cost: 20 ns for both ends, of which most is a reference taken and dropped.
 class [[nodiscard]] LabelsScope {
  public:
   explicit LabelsScope(Labels labels);
@@ -42,7 +42,7 @@ class [[nodiscard]] LabelsScope {
 };
 
 // Calls `function` with the fiber's labels overlaid with `pairs`, which win, and returns or throws what it does; its labels are
-// back then. Any thread, as LabelsScope. Go: pprof.Do. To save the making of the labels (~0.1 us), make them once and use
+// back then. Any thread, as LabelsScope. Go: pprof.Do. To save the making of the labels (0.2 us), make them once and use
 // LabelsScope.
 template <typename F>
 decltype(auto) WithLabels(std::initializer_list<std::pair<std::string_view, std::string_view>> pairs, F&& function) {

@@ -9,6 +9,7 @@
 #include "pprof/sources/contention.h"
 #include "pprof/sources/goroutine.h"
 #include "pprof/sources/heap.h"
+#include "pprof/sources/threadcreate.h"
 #include "pprof/sources/threads.h"
 #include "pprof/symbolizer.h"
 #include "server/endpoints.h"
@@ -124,6 +125,7 @@ class DebugServer::Impl {
         pprof::MakeGoroutineSource(*symbolizer_),
         pprof::MakeHeapSource(*symbolizer_),
         pprof::MakeMutexSource(*symbolizer_),
+        pprof::MakeThreadCreateSource(*symbolizer_),
         pprof::MakeThreadsSource(*symbolizer_),
     };
     absl::Status status;

@@ -50,7 +50,8 @@ struct DebugServerOptions {
   int dump_threads = 2;
   int dump_queue = 8;
 
-  // Profiles to serve. Null: the built-in ones (allocs, block, goroutine, heap, mutex, threads).
+  // Profiles to serve. Null: the built-in ones (allocs, block, goroutine, heap, mutex, threadcreate, threads) and those of
+  // ProcessProfiles(), also when they are made later.
   std::shared_ptr<pprof::ProfileCatalog> catalog = nullptr;
 
   // With the built-in profiles: Start() switches sampling of the heap on at this rate, in a program that allocates with tcmalloc

@@ -20,6 +20,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "pprof/custom_profile.h"
 #include "runtime/io/use_fiber.h"
 #include "runtime/scope.h"
 #include "runtime/sync/select.h"
@@ -32,6 +33,7 @@ namespace {
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
 using boost::system::error_code;
+using fiberscope::pprof::CustomProfile;
 using fiberscope::use_fiber;
 using tcp = asio::ip::tcp;
 
@@ -68,6 +70,20 @@ unsigned HttpStatus(absl::StatusCode code) {
       return 500;
   }
 }
+
+// Where connections are served that are open at the moment: /debug/pprof/demo/connections.
+CustomProfile& Connections() {
+  static CustomProfile& profile = **fiberscope::pprof::NewProfile("demo/connections");
+  return profile;
+}
+
+class OpenConnection {
+ public:
+  OpenConnection() { Connections().Add(this).IgnoreError(); }  // no other object is at this address
+  ~OpenConnection() { Connections().Remove(this); }
+  OpenConnection(const OpenConnection&) = delete;
+  OpenConnection& operator=(const OpenConnection&) = delete;
+};
 
 }  // namespace
 
@@ -115,6 +131,7 @@ absl::StatusOr<tcp::endpoint> OrderService::Start() {
                                                   options_.endpoint.address().to_string(), options_.endpoint.port(),
                                                   error.message()));
   }
+  Connections();  // on the index page before there is one
   scheduler_.Spawn([this] { AcceptConnections(); }, {.name = "accept"});
   scheduler_.Spawn([this] { RunInventory(); }, {.name = "inventory"});
   scheduler_.Spawn([this] { RunHousekeeper(); }, {.name = "housekeeper"});
@@ -136,6 +153,7 @@ void OrderService::AcceptConnections() {
 }
 
 void OrderService::ServeConnection(tcp::socket socket) {
+  const OpenConnection open;
   boost::beast::flat_buffer buffer(16 * 1024);
   for (;;) {
     error_code error;

@@ -111,6 +111,31 @@ expect "wall, folded" "$(get '/debug/fgprof?seconds=1&format=folded')" '^demo::O
 expect_status 400 '/debug/pprof/wall?hz=1001' 'hz'
 expect_status 400 '/debug/fgprof?format=svg' 'format'
 
+echo "== threadcreate, and a profile of the demo's own"
+created=$(get '/debug/pprof/threadcreate?debug=1')
+expect threadcreate "$created" '^threadcreate profile: total [0-9]+$'
+expect threadcreate "$created" $'^#\t0x[0-9a-f]+\tstd::thread::_M_start_thread'
+expect threadcreate "$created" $'^#\t0x[0-9a-f]+\tmain\\+0x[0-9a-f]+\t+server/main.cc:[0-9]+$'
+expect "threadcreate's main thread" "$created" '^1 @ 0x0$'
+expect threadcreate "$created" '^# the main thread and others that were not seen being created, without a stack: 1$'
+made=$(sed -nE '1s/.* total ([0-9]+)$/\1/p' <<<"$created")
+((made >= $(get '/debug/pprof/threads?debug=1' | sed -nE '1s/.* total ([0-9]+)$/\1/p'))) ||
+  fail "there are more threads than were made: $created"
+top=$(pprof -top /debug/pprof/threadcreate)
+expect "threadcreate, top" "$top" '^Type: threadcreate$'
+expect "threadcreate, top" "$top" '% +std::thread::_M_start_thread\('
+expect "threadcreate, top" "$top" '% +main$'
+connections='/debug/pprof/demo/connections'
+expect connections "$(get "$connections?debug=1")" '^demo/connections profile: total [0-9]+$'
+expect connections "$(get "$connections?debug=1")" $'^#\t0x[0-9a-f]+\tdemo::OrderService::ServeConnection\\+0x'
+get "$connections" >"$TEST_TMPDIR/connections.pb.gz"  # pprof saves what it fetches in a file of the profile's name: no slashes
+expect "connections, top" "$(go tool pprof -top "$TEST_TMPDIR/connections.pb.gz")" 'demo::OrderService::ServeConnection'
+expect "connections, parsed" "$("$TEST_TMPDIR/parse_profile" "$TEST_TMPDIR/connections.pb.gz")" 'type=demo/connections/count'
+get /debug/pprof/threadcreate >"$TEST_TMPDIR/threadcreate.pb.gz"
+expect "threadcreate, parsed" "$("$TEST_TMPDIR/parse_profile" "$TEST_TMPDIR/threadcreate.pb.gz")" 'type=threadcreate/count'
+expect_status 400 "$connections?seconds=1" 'not supported'
+expect_status 404 '/debug/pprof/goroutineleak' 'Unknown profile'
+
 echo "== bad input"
 [[ $(get '/debug/pprof/cmdline' | tr '\0' ' ') == "$demo --addr=127.0.0.1:0 --load=200 --leak" ]] || fail "cmdline"
 expect_status 404 '/debug/pprof/nope' 'Unknown profile'
@@ -122,6 +147,8 @@ expect_status 400 '/debug/pprof/goroutine?debug=1&limit=5' 'debug=2'
 expect_status 400 '/debug/pprof/goroutine?tags=evil' 'tags'
 index=$(get /debug/pprof/)
 expect index "$index" "<a href='goroutine\?debug=1'>goroutine</a>"
+expect index "$index" "<a href='demo/connections\?debug=1'>demo/connections</a>"
+expect index "$index" "<a href='threadcreate\?debug=1'>threadcreate</a>"
 expect index "$index" "<a href='threads\?debug=1'>threads</a>"
 expect index "$index" "<a href='wall\?debug=1'>wall</a>"
 used=$("$demo" --addr="$address" 2>&1) && fail "a second demo on $address started"

@@ -46,7 +46,7 @@ expect_status 200 '/debug/pprof/heap?gc=1&debug=1' '# runtime.MemStats'
 # Until 4 MiB have been stranded, that is some 8 samples, one by 10 orders.
 await "the leak" stranded 1000
 leak=$(report -top -base "$base" -focus=OrderService::Audit /debug/pprof/heap)
-expect "what has leaked since" "$leak" '^ +[0-9.]+[kM]B .* demo::OrderService::Audit\(unsigned long\)$'
+expect "what has leaked since" "$leak" ' [0-9.]+[kM]B +[0-9.]+% +demo::OrderService::Audit\(unsigned long\)$'
 
 echo "== contention"
 # The inventory waits for orders; who ranks them all holds its lock for long.

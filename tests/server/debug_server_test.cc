@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
+#include "pprof/custom_profile.h"
 #include "runtime/fiber.h"
 #include "runtime/labels.h"
 #include "runtime/scheduler.h"
@@ -111,6 +112,9 @@ TEST(DebugServerTest, AnswersEveryEndpointInItsForm) {
       {"GET", "/debug/fgprof?seconds=1&format=folded", 200, kText, "", ""},
       {"GET", "/debug/fgprof?format=svg", 400, kText, "", "invalid value for \"format\""},
       {"GET", "/debug/fgprof/", 404, kText, "", ""},
+      {"GET", "/debug/pprof/threadcreate", 200, kBinary, "attachment; filename=\"threadcreate\"", "\x1f\x8b"},
+      {"GET", "/debug/pprof/threadcreate?debug=1", 200, kText, "", "threadcreate profile: total "},
+      {"GET", "/debug/pprof/goroutineleak?debug=1", 404, kText, "", "Unknown profile\n"},
       {"GET", "/debug/pprof/nope", 404, kText, "", "Unknown profile\n"},
       {"GET", "/debug/pprof/Goroutine", 404, kText, "", "Unknown profile\n"},
       {"GET", "/debug/pprof/symbol/", 404, kText, "", "Unknown profile\n"},
@@ -184,6 +188,35 @@ TEST(DebugServerTest, ServesTheCatalogItIsGiven) {
 }
 
 // R-O3: whoever names a fiber or sets a label writes no line of the dump.
+TEST(DebugServerTest, ServesProfilesThatAreMadeLater) {
+  const auto server = StartServer();
+  EXPECT_EQ(Fetch(server->port(), "/debug/pprof/example.com/x.files").status, 404);
+  const absl::StatusOr<pprof::CustomProfile*> files = pprof::NewProfile("example.com/x.files");
+  ASSERT_TRUE(files.ok()) << files.status();
+  ASSERT_TRUE((*files)->Add(1).ok());
+  ASSERT_TRUE(pprof::NewProfile("<b>&'x?y#z%").ok());
+
+  const HttpReply text = Fetch(server->port(), "/debug/pprof/example.com/x.files?debug=1");
+  EXPECT_EQ(text.status, 200);
+  EXPECT_EQ(text.body.find("example.com/x.files profile: total 1\n1 @ 0x"), 0u) << text.body;
+  const HttpReply binary = Fetch(server->port(), "/debug/pprof/example.com/x.files");
+  EXPECT_EQ(binary.status, 200);
+  EXPECT_EQ(binary.Field("Content-Disposition"), "attachment; filename=\"example.com/x.files\"");
+  const HttpReply delta = Fetch(server->port(), "/debug/pprof/example.com/x.files?seconds=1");
+  EXPECT_EQ(delta.status, 400);
+  EXPECT_EQ(delta.body, "\"seconds\" parameter is not supported for this profile type\n");
+  const HttpReply odd = Fetch(server->port(), "/debug/pprof/%3Cb%3E%26%27x%3Fy%23z%25?debug=1");
+  EXPECT_EQ(odd.body, "<b>&'x?y#z% profile: total 0\n");
+  EXPECT_EQ(odd.Field("Content-Type"), kText);
+
+  const std::string index = Fetch(server->port(), "/debug/pprof/").body;
+  for (const char* line : {"<td>1</td><td><a href='example.com/x.files?debug=1'>example.com/x.files</a></td>",
+                           "<td>0</td><td><a href='%3Cb%3E%26%27x%3Fy%23z%25?debug=1'>&lt;b&gt;&amp;&#39;x?y#z%</a></td>",
+                           "<li><div class=profile-name>example.com/x.files: </div> </li>"}) {
+    EXPECT_NE(index.find(line), std::string::npos) << line << " is not in " << index;
+  }
+}
+
 TEST(DebugServerTest, NamesAndLabelsCannotForgeALineOfTheDump) {
   const auto server = StartServer();
   Scheduler scheduler({.processors = 1});
