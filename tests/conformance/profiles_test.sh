@@ -49,10 +49,10 @@ leak=$(report -top -base "$base" -focus=OrderService::Audit /debug/pprof/heap)
 expect "what has leaked since" "$leak" ' [0-9.]+[kM]B +[0-9.]+% +demo::OrderService::Audit\(unsigned long\)$'
 
 echo "== contention"
-# The inventory waits for orders; who ranks them all holds its lock for long.
+# Orders wait for the inventory; who ranks them all holds its lock for long.
 block=$(report -top /debug/pprof/block)
 expect "block, type" "$block" '^Type: delay$'
-expect "block, names" "$block" 'demo::OrderService::RunInventory\(\)$'
+expect "block, names" "$block" 'demo::OrderService::PlaceOrder\(demo::Order const&\)$'
 expect "block, parsed" "$(parse /debug/pprof/block)" 'type=contentions/count'
 expect "block, text" "$(get '/debug/pprof/block?debug=1')" '^cycles/second=1000000000$'
 expect "block, text read by pprof" "$(report -top '/debug/pprof/block?debug=1')" '^Type: delay$'
