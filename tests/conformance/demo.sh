@@ -36,7 +36,7 @@ stop_demo() {
   trap - EXIT
 }
 
-get() { "$TEST_TMPDIR/fetch" "http://$address$1"; }
+get() { "$TEST_TMPDIR/fetch" "http://$address$1" || fail "no answer to $1; the demo says: $(tail -c 5000 "$demo_errors")"; }
 
 # expect_status STATUS PATH TEXT: the answer's status line and a part of its body.
 expect_status() {
