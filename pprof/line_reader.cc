@@ -81,6 +81,8 @@ void LineReader::Request(uint64_t added) {
 bool LineReader::WaitFor(uint64_t added, std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, timeout, [&] { return IsSettled(added) || !running_; });
+  // Of a symbolizer that lives as long as the process nobody else would wait for the thread's end, and it counts as leaked.
+  if (!running_ && thread_.joinable()) thread_.join();
   return IsSettled(added);
 }
 
