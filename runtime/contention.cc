@@ -24,6 +24,7 @@ std::atomic<int64_t> g_mutex_profile_fraction{0};
 namespace {
 
 constexpr size_t kMaxFrames = 128;
+constexpr int64_t kMeasuringNs = 60;     // two looks at the clock, and deciding
 constexpr size_t kMaxNodes = 1 << 17;  // of a StackTable: 10 MiB
 
 // What one kind of events has come to. The lock is held for 0.2 us per event.
@@ -102,7 +103,7 @@ void Record(Contention kind, Recorder& recorder, uint32_t weight, double count, 
   const int64_t begin_ns = TickNowNs();
   const size_t depth = CaptureOwnStack(recorder.pcs);
   TotalsOf(kind).Add(std::span(recorder.pcs).first(depth), count * weight, delay_ns * weight, weight);
-  recorder.thinner.Recorded(begin_ns, TickNowNs());
+  recorder.thinner.Spent(begin_ns, TickNowNs());
   errno = saved_errno;
 }
 
@@ -127,17 +128,20 @@ bool IsContention(WaitReason reason) {
   }
 }
 
-// Not inlined, nor is RecordMutexContention: the caller may have been on another thread before it waited, and the address of a
-// thread_local variable that it had then would be wrong.
-__attribute__((noinline)) void RecordBlock(int64_t delay_ns) {
+// None of the three is inlined: the caller may be on another thread after a wait than before it, and the address of a thread_local
+// variable that it had then would be wrong.
+__attribute__((noinline)) uint32_t OfferBlock() { return CurrentRecorder().thinner.Offer(); }
+
+__attribute__((noinline)) void RecordBlock(int64_t delay_ns, uint32_t weight) {
   const int64_t rate_ns = g_block_profile_rate_ns.load(std::memory_order_relaxed);
   if (rate_ns <= 0) return;
   delay_ns = std::max<int64_t>(delay_ns, 1);
   Recorder& recorder = CurrentRecorder();
-  // The thinner is asked last: an event that it takes must be recorded.
-  if (delay_ns < rate_ns && !recorder.OneIn(static_cast<double>(rate_ns) / static_cast<double>(delay_ns))) return;
-  const uint32_t weight = recorder.thinner.Offer();
-  if (weight == 0) return;
+  if (delay_ns < rate_ns && !recorder.OneIn(static_cast<double>(rate_ns) / static_cast<double>(delay_ns))) {
+    const int64_t now_ns = TickNowNs();
+    recorder.thinner.Spent(now_ns - kMeasuringNs, now_ns);
+    return;
+  }
   const auto charged_ns = static_cast<double>(std::max(delay_ns, rate_ns));
   Record(Contention::kBlock, recorder, weight, charged_ns / static_cast<double>(delay_ns), charged_ns);
 }

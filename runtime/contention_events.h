@@ -20,23 +20,29 @@ inline bool IsMutexProfiled() { return g_mutex_profile_fraction.load(std::memory
 // Whether waits for this reason are waits for other fibers.
 bool IsContention(WaitReason reason);
 
+// A wait begins: as how many waits it is to be measured; 0: not at all. Its end is told to RecordBlock().
+uint32_t OfferBlock();
 // The caller has waited so long. After the wait, on the waiter's stack; no lock may be held that a wait takes.
-void RecordBlock(int64_t delay_ns);
+void RecordBlock(int64_t delay_ns, uint32_t weight);
 
 // The caller's unlock has ended waits of so long in all, or let some go on for so much longer.
 void RecordMutexContention(int64_t delay_ns);
 
-// A wait, from its construction to End(), if it is one that is profiled.
+// A wait, from its construction to End(), if it is one that is profiled. One that is left out costs no look at the clock.
 class BlockMeasurement {
  public:
-  explicit BlockMeasurement(WaitReason reason)
-      : start_ns_(__builtin_expect(IsBlockProfiled(), false) && IsContention(reason) ? TickNowNs() : 0) {}
+  explicit BlockMeasurement(WaitReason reason) {
+    if (__builtin_expect(!IsBlockProfiled(), true) || !IsContention(reason)) return;
+    weight_ = OfferBlock();
+    if (weight_ != 0) start_ns_ = TickNowNs();
+  }
   void End() const {
-    if (__builtin_expect(start_ns_ != 0, false)) RecordBlock(TickNowNs() - start_ns_);
+    if (__builtin_expect(weight_ != 0, false)) RecordBlock(TickNowNs() - start_ns_, weight_);
   }
 
  private:
-  const int64_t start_ns_;
+  uint32_t weight_ = 0;
+  int64_t start_ns_ = 0;
 };
 
 }  // namespace fiberscope::internal

@@ -21,11 +21,17 @@ class EventThinner {
 
   explicit EventThinner(uint32_t seed) : random_(seed | 1) {}
 
-  // One event. Not 0: record it, as so many; then call Recorded().
-  uint32_t Offer() { return --countdown_ > 0 ? 0 : weight_; }
+  // One event. Not 0: record it, as so many; and call Spent() when that is done, on this thread's thinner or on another's.
+  uint32_t Offer() {
+    ++events_;
+    if (--countdown_ > 0) return 0;
+    const uint32_t weight = weight_;
+    countdown_ = weight == 1 ? 1 : 1 + Random() % (2 * weight - 1);  // weight on average
+    return weight;
+  }
 
-  // Recording the event began and ended at these times.
-  void Recorded(int64_t begin_ns, int64_t end_ns) {
+  // Recording an event, or finding that it is not wanted, began and ended at these times.
+  void Spent(int64_t begin_ns, int64_t end_ns) {
     // One that was interrupted for long does not count for more than twice the usual.
     const int64_t cost_ns = std::clamp<int64_t>(end_ns - begin_ns, 0, 2 * cost_ns_ + 1);
     cost_ns_ += (cost_ns - cost_ns_) / 4;
@@ -33,10 +39,9 @@ class EventThinner {
     last_ns_ = end_ns;
     in_hand_ns_ = std::min(in_hand_ns_ + gap_ns / kTimesCost, kMostInHandNs) - cost_ns;
     // When it is used up: so many events for each record as take kTimesCost times as long, at the pace of the last ones.
-    const int64_t wanted = cost_ns_ * kTimesCost / std::max<int64_t>(gap_ns / drawn_, 1);
+    const int64_t wanted = cost_ns_ * kTimesCost / std::max<int64_t>(gap_ns / std::max<int64_t>(events_, 1), 1);
+    events_ = 0;
     weight_ = in_hand_ns_ > 0 ? 1 : static_cast<uint32_t>(std::clamp<int64_t>(wanted, 1, kMaxWeight));
-    drawn_ = weight_ == 1 ? 1 : 1 + Random() % (2 * weight_ - 1);  // weight_ on average
-    countdown_ = drawn_;
   }
 
   // George Marsaglia, "Xorshift RNGs", 2003.
@@ -51,7 +56,7 @@ class EventThinner {
   uint32_t random_;
   uint32_t weight_ = 1;
   int64_t countdown_ = 1;
-  int64_t drawn_ = 1;  // what countdown_ began with
+  int64_t events_ = 0;     // since the last Spent()
   int64_t cost_ns_ = 500;  // of a record, lately
   int64_t last_ns_ = 0;
   int64_t in_hand_ns_ = kMostInHandNs;

@@ -18,7 +18,6 @@ constexpr int64_t kStarvingNs = 1'000'000;
 
 int64_t WaitsSince(const internal::Waiter& waiter) { return *static_cast<const int64_t*>(waiter.slot); }
 
-bool IsStarving(const internal::Waiter& waiter) { return TickNowNs() - WaitsSince(waiter) >= kStarvingNs; }
 
 }  // namespace
 
@@ -65,9 +64,8 @@ bool Mutex::LockSlow(uint64_t self, int64_t deadline_ns) {
 
 // Queue lock held. How long waiters have waited during this hold of the mutex, all added up; 0 if nobody asks. As Go does since
 // 1.21: all who wait are charged, by the mean of the longest and the shortest wait instead of one by one.
-int64_t Mutex::ChargeWaiters() {
+int64_t Mutex::ChargeWaiters(int64_t now_ns) {
   if (!internal::IsMutexProfiled() || waiters_.empty()) return 0;
-  const int64_t now_ns = TickNowNs();
   const int64_t longest_ns = now_ns - std::max(WaitsSince(*waiters_.front()), charged_until_ns_);
   const int64_t shortest_ns = now_ns - std::max(WaitsSince(*waiters_.back()), charged_until_ns_);
   charged_until_ns_ = now_ns;
@@ -83,8 +81,9 @@ void Mutex::UnlockSlow(uint64_t self) {
     FIBERSCOPE_CHECK(false, "%s unlocks mutex (%s), which %s holds", LockOwner(self).ToString(), NameOf(object_),
                      holder().ToString());
   }
-  const int64_t charged_ns = ChargeWaiters();
-  const bool hand_over = waiters_.front() != nullptr && IsStarving(*waiters_.front());
+  const int64_t now_ns = waiters_.empty() ? 0 : TickNowNs();
+  const int64_t charged_ns = ChargeWaiters(now_ns);
+  const bool hand_over = !waiters_.empty() && now_ns - WaitsSince(*waiters_.front()) >= kStarvingNs;
   internal::Waiter* const next = hand_over || !waiter_is_trying_ ? waiters_.ClaimFront() : nullptr;
   const uint64_t next_owner = hand_over && next != nullptr ? internal::OwnerWordOf(*next->record) : 0;
   if (next != nullptr && !hand_over) waiter_is_trying_ = true;

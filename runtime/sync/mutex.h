@@ -85,7 +85,7 @@ class Mutex {
     return true;
   }
   bool LockSlow(uint64_t self, int64_t deadline_ns);
-  int64_t ChargeWaiters();
+  int64_t ChargeWaiters(int64_t now_ns);
   void UnlockSlow(uint64_t self);
 
   std::atomic<uint64_t> word_{0};

@@ -245,6 +245,10 @@ TEST_P(ContentionTest, OffRecordsNothing) {
 
 INSTANTIATE_TEST_SUITE_P(Processors, ContentionTest, ::testing::Values(1, 3));
 
+void RecordOneBlock(int64_t delay_ns) {
+  if (const uint32_t weight = internal::OfferBlock(); weight != 0) internal::RecordBlock(delay_ns, weight);
+}
+
 // Makes events on a thread of its own, with so much time between them that none needs to be thinned out.
 void MakeEvents(int count, const std::function<void()>& event) {
   constexpr int kAtOnce = 100;
@@ -264,7 +268,7 @@ TEST(ContentionRatesTest, ShortWaitsAreRightOnAverage) {
   SetBlockProfileRate(1'000);
   const Charge before = ChargedTo<7>(Contention::kBlock);
   const int64_t recorded_before = ReadContention(Contention::kBlock).events;
-  MakeEvents(kEvents, [] { At<7>([] { internal::RecordBlock(100); }); });
+  MakeEvents(kEvents, [] { At<7>([] { RecordOneBlock(100); }); });
   SetBlockProfileRate(0);
   const Charge charge = ChargedTo<7>(Contention::kBlock) - before;
   const auto recorded = static_cast<double>(ReadContention(Contention::kBlock).events - recorded_before);
@@ -294,7 +298,7 @@ TEST(ContentionRatesTest, AreAsTheyWereSet) {
   EXPECT_EQ(BlockProfileRate(), 123);
   SetBlockProfileRate(-5);
   EXPECT_EQ(BlockProfileRate(), 0);
-  internal::RecordBlock(1'000'000);  // somebody who began to wait before
+  internal::RecordBlock(1'000'000, 1);  // somebody who began to wait before
   EXPECT_EQ(SetMutexProfileFraction(0), 0);
 }
 
@@ -307,7 +311,7 @@ TEST(ContentionRatesTest, ReadersSeeTotalsThatOnlyGrow) {
   for (int t = 0; t < 3; ++t) {
     threads.emplace_back([] {
       At<9>([] {
-        for (int i = 0; i < kEvents; ++i) internal::RecordBlock(1'000);
+        for (int i = 0; i < kEvents; ++i) RecordOneBlock(1'000);
       });
     });
   }

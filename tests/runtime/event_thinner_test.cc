@@ -25,7 +25,7 @@ void Feed(EventThinner& thinner, int events, int64_t interval_ns, int64_t cost_n
     ++outcome.recorded;
     outcome.stood_for += weight;
     outcome.recording_ns += cost_ns;
-    thinner.Recorded(outcome.now_ns, outcome.now_ns + cost_ns);
+    thinner.Spent(outcome.now_ns, outcome.now_ns + cost_ns);
     outcome.now_ns += cost_ns;
   }
 }
