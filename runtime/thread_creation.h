@@ -9,7 +9,7 @@
 // SIGEV_THREAD), and those from before a library with this code was loaded. They are counted as far as can be told: see `unknown`.
 //
 // Cumulative: counts never go down while the process lives, joined threads count. A child of fork() begins anew. Memory: 0.5 MiB of
-// zeroes, touched as needed. Cost: a thread's creation takes 0.2 us and 30 ns per frame longer, of ~10 us; the first one makes an
+// zeroes, touched as needed. Cost: a thread's creation takes 0.4 us and 30 ns per frame longer, of ~10 us; the first one makes an
 // unwind table (unwind_table.h).
 #ifndef FIBERSCOPE_RUNTIME_THREAD_CREATION_H_
 #define FIBERSCOPE_RUNTIME_THREAD_CREATION_H_
