@@ -25,8 +25,15 @@ uint32_t OfferBlock();
 // The caller has waited so long. After the wait, on the waiter's stack; no lock may be held that a wait takes.
 void RecordBlock(int64_t delay_ns, uint32_t weight);
 
-// The caller's unlock has ended waits of so long in all, or let some go on for so much longer.
 void RecordMutexContention(int64_t delay_ns);
+
+// The caller's unlock has ended waits of so long in all, or let some go on for so much longer. Not a tail call: the caller's frame
+// is what the profile begins with.
+inline void ChargeUnlock(int64_t delay_ns) {
+  if (__builtin_expect(delay_ns == 0, true)) return;
+  RecordMutexContention(delay_ns);
+  asm volatile("" ::: "memory");
+}
 
 // A wait, from its construction to End(), if it is one that is profiled. One that is left out costs no look at the clock.
 class BlockMeasurement {

@@ -90,7 +90,7 @@ void Mutex::UnlockSlow(uint64_t self) {
   word_.store(next_owner | (waiters_.empty() ? 0 : kWaiters), std::memory_order_release);
   queue_lock_.unlock();
   if (next != nullptr) internal::Wake(*next, internal::WaitOutcome::kDone);
-  if (charged_ns != 0) internal::RecordMutexContention(charged_ns);
+  internal::ChargeUnlock(charged_ns);
 }
 
 }  // namespace fiberscope

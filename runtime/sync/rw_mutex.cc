@@ -126,7 +126,7 @@ void RwMutex::unlock_shared() {
 
 void RwMutex::WakeAdmitted(internal::WakeList& admitted, int64_t waited_ns) {
   internal::WakeAll(admitted, internal::WaitOutcome::kDone);
-  if (waited_ns != 0) internal::RecordMutexContention(waited_ns);
+  internal::ChargeUnlock(waited_ns);
 }
 
 int64_t RwMutex::Admit(bool after_writer, internal::WakeList& admitted) {

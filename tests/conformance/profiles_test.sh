@@ -59,6 +59,8 @@ expect "block, text read by pprof" "$(report -top '/debug/pprof/block?debug=1')"
 contended() { get '/debug/pprof/mutex?debug=1' | grep 'demo::Ranking::Add' >/dev/null; }
 await "contention" contended
 expect "mutex, names" "$(report -top /debug/pprof/mutex)" 'demo::Ranking::Add\(demo::Order const&\)'
+# Right above it, the unlock.
+expect "mutex, leaf" "$(get '/debug/pprof/mutex?debug=1' | grep -B3 -m1 'demo::Ranking::Add')" 'fiberscope::Mutex::UnlockSlow\+0x'
 expect "mutex, text" "$(get '/debug/pprof/mutex?debug=1')" '^sampling period=1$'
 
 echo "== deltas"
