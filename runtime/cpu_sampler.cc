@@ -176,7 +176,7 @@ void CpuSampler::Sample(uint32_t weight, const void* context) {
     // Only of the fiber that this thread runs: of one that it is about to leave or has just left they may not be ours to take.
     const RunningFiber* const running = CurrentRunningFiber();
     if (running != nullptr && running->fiber.load(std::memory_order_relaxed) == fiber) {
-      sample.labels = Labels::Share(fiber->labels.load(std::memory_order_relaxed)).Release();
+      sample.labels = Labels::AddReference(fiber->labels.load(std::memory_order_relaxed));
     }
   } else {
     for (const size_t bytes : {kSmallCopy, kLargeCopy}) {

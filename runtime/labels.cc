@@ -101,10 +101,12 @@ bool Labels::operator==(const Labels& other) const {
   return rep_ == other.rep_ || std::ranges::equal(pairs(), other.pairs());
 }
 
-Labels Labels::Share(LabelsRep* rep) {
+LabelsRep* Labels::AddReference(LabelsRep* rep) {
   if (rep != nullptr) rep->references.fetch_add(1, std::memory_order_relaxed);
-  return Adopt(rep);
+  return rep;
 }
+
+Labels Labels::Share(LabelsRep* rep) { return Adopt(AddReference(rep)); }
 
 std::span<const Label> Labels::PairsOf(const LabelsRep* rep) {
   if (rep == nullptr) return {};

@@ -75,6 +75,8 @@ class Labels {
     return labels;
   }
   static Labels Share(internal::LabelsRep* rep);  // adds a reference; the caller's stays
+  // Adds a reference, for Adopt(), of one that exists meanwhile. Async-signal-safe.
+  static internal::LabelsRep* AddReference(internal::LabelsRep* rep);
   static std::span<const Label> PairsOf(const internal::LabelsRep* rep);  // null: empty. See LabelsReadScope.
 
  private:

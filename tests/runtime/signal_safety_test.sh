@@ -16,27 +16,32 @@ plain+='|_ZN4absl[a-z0-9]*9SymbolizeEPKvPci'
 # The way out of what cannot happen: string_view::substr() past the end, a destructor on the way of an exception.
 plain+='|_ZSt24__throw_out_of_range_fmtPKcz|_Unwind_Resume|__cxa_begin_catch|_ZSt9terminatev'
 
-graph=$(objdump -d --no-show-raw-insn crash_dump_test |
-  awk -v roots='OnSignalEiP9siginfo_tPv$|OnFaultEiP9siginfo_tPv$' -f call_graph.awk)
-
 count() { grep -cE "^$1" <<<"$graph" || true; }
 fail() {
   echo "$1" | c++filt
   exit 1
 }
 
-# The test sees what it is about: three handlers, and how far they go.
-(($(count 'reaches .*(OnSignal|OnFault)EiP9siginfo_tPv$') == 3)) || fail "the handlers were not found: $(grep -E 'On(Signal|Fault)' <<<"$graph")"
-for part in 6Unwind 10HoldThread 10RecordHeld 9CopyStack 12CrashThreads 9FatalText; do
-  (($(count "reaches .*$part") > 0)) || fail "$part is not reached any more; what is?"
-done
+# check PROGRAM HANDLERS PART...: the test sees what it is about, so many handlers, and how far they go.
+check() {
+  graph=$(objdump -d --no-show-raw-insn "$1" | awk -v roots='OnSignalEiP9siginfo_tPv$|OnFaultEiP9siginfo_tPv$' -f call_graph.awk)
+  (($(count 'reaches .*(OnSignal|OnFault)EiP9siginfo_tPv$') == $2)) ||
+    fail "$1: the handlers were not found: $(grep -E 'On(Signal|Fault)' <<<"$graph")"
+  for part in "${@:3}"; do
+    (($(count "reaches .*$part") > 0)) || fail "$1: $part is not reached any more; what is?"
+  done
 
-unsafe=$(grep '^calls' <<<"$graph" | grep -vE " ($plain)@plt$" || true)
-[[ -z $unsafe ]] || fail "A signal handler can come to a function that is not safe there, by
+  unsafe=$(grep '^calls' <<<"$graph" | grep -vE " ($plain)@plt$" || true)
+  [[ -z $unsafe ]] || fail "A signal handler can come to a function that is not safe there, by
 $unsafe"
 
-# Of FunctionRef, which is known at the place of the call.
-indirect=$(grep '^indirect' <<<"$graph" | grep -vE 'FiberPool(11ForEachSlab|12ForEachBlock)' || true)
-[[ -z $indirect ]] || fail "A signal handler calls through a pointer, in
+  # Of FunctionRef, which is known at the place of the call.
+  indirect=$(grep '^indirect' <<<"$graph" | grep -vE 'FiberPool(11ForEachSlab|12ForEachBlock)' || true)
+  [[ -z $indirect ]] || fail "A signal handler calls through a pointer, in
 $indirect"
-echo "$(count reaches) functions, $(count calls) calls into other objects"
+  echo "$1: $(count reaches) functions, $(count calls) calls into other objects"
+}
+
+check crash_dump_test 3 6Unwind 10HoldThread 10RecordHeld 9CopyStack 12CrashThreads 9FatalText
+# That of the CPU profile, and again those of running stacks and of overflows.
+check cpu_profiler_test 3 10CpuSampler8OnSignal 6Unwind 9CopyStack 12AddReference
