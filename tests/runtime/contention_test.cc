@@ -201,9 +201,11 @@ TEST_P(ContentionTest, EveryPrimitiveIsOneThatOneWaitsIn) {
           condition.wait(lock, [&] { return ready; });
         },
         [&] {
-          std::lock_guard lock(mutex);
-          ready = true;
-          condition.notify_one();
+          {
+            std::lock_guard lock(mutex);
+            ready = true;
+          }
+          condition.notify_one();  // without the mutex, for which the waiter would wait as well
         });
     Channel<int> end;
     Fiber joined = Spawn([&] { end.Receive(); });
