@@ -6,16 +6,15 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "pprof/count_profile.h"
 #include "pprof/encode/legacy_text.h"
 #include "pprof/machinery.h"
-#include "pprof/profile_builder.h"
 #include "pprof/profile_catalog.h"
 #include "runtime/own_stack.h"
 
 namespace fiberscope::pprof {
 namespace {
 
-constexpr std::string_view kUnit = "count";
 constexpr std::chrono::seconds kWaitForLines{2};
 
 // The names below /debug/pprof/ that are not to be had: what a debug server has there itself would hide the profile.
@@ -67,17 +66,7 @@ int64_t CustomProfile::Count() const {
 absl::StatusOr<Profile> CustomProfile::Collect() {
   symbolizer_.WaitForLines(kWaitForLines);
   const auto time = inputs_.now();
-  std::vector<StackGroup> groups = Group();
-  SortByCount(groups);
-  ProfileBuilder builder(symbolizer_, inputs_.mappings());
-  builder.AddSampleType(name_, kUnit);
-  builder.SetPeriod(name_, kUnit, 1);
-  builder.SetTime(time);
-  for (const StackGroup& group : groups) {
-    const int64_t values[] = {group.count};
-    builder.AddSample(group.stack, values);
-  }
-  return std::move(builder).Build();
+  return MakeCountProfile(name_, Group(), time, symbolizer_, inputs_.mappings());
 }
 
 absl::Status CustomProfile::WriteText(int /*debug*/, ByteSink& sink) {

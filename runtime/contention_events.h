@@ -25,6 +25,7 @@ uint32_t OfferBlock();
 // The caller has waited so long. After the wait, on the waiter's stack; no lock may be held that a wait takes.
 void RecordBlock(int64_t delay_ns, uint32_t weight);
 
+// What ChargeUnlock() does if there is something to charge.
 void RecordMutexContention(int64_t delay_ns);
 
 // The caller's unlock has ended waits of so long in all, or let some go on for so much longer. Not a tail call: the caller's frame

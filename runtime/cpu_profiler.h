@@ -11,9 +11,10 @@
 // many short lives add up to the right sum.
 //
 // The kernel looks at such clocks at its tick only, often 250 times per second, and only at that of the thread which runs at that
-// moment. If several periods have ended by then there is one sample that stands for all of them. So sums are right, but the CPU
-// time of a thread that works in bursts much shorter than a tick is all shown where it was at the tick: few, heavy samples, of
-// which `signals` tells. Longer profiles have more of them.
+// moment. If several periods have ended by then there is one sample that stands for all of them. So the sums of busy threads are
+// right. A thread that works in bursts much shorter than a tick has few, heavy samples, where the tick meets it, of which `signals`
+// tells; and what it has used since the last one is missing at the end, of which `process_cpu` tells: of a service that is nearly
+// idle that may be nearly all. Longer profiles lose less.
 //
 // What it does to the process: SIGPROF interrupts running code, never a sleeping thread; a system call that has just begun
 // may return EINTR, if it is one that SA_RESTART does not restart. Deep stacks on threads of the application that are walked in a

@@ -18,6 +18,7 @@ class EventThinner {
   static constexpr int64_t kTimesCost = 20;  // recording takes at most 1/20 of the time, 5 %
   static constexpr int64_t kMaxWeight = 1 << 16;
   static constexpr int64_t kMostInHandNs = 5'000'000;
+  static constexpr int64_t kMostCostNs = 20'000;  // of a record; one that took longer was interrupted
 
   explicit EventThinner(uint32_t seed) : random_(seed | 1) {}
 
@@ -25,15 +26,16 @@ class EventThinner {
   uint32_t Offer() {
     ++events_;
     if (--countdown_ > 0) return 0;
-    const uint32_t weight = weight_;
-    countdown_ = weight == 1 ? 1 : 1 + Random() % (2 * weight - 1);  // weight on average
+    // The event stands for as many as were left to chance for it, whatever weight_ has become since.
+    const uint32_t weight = drawn_for_;
+    drawn_for_ = weight_;
+    countdown_ = weight_ == 1 ? 1 : 1 + Random() % (2 * weight_ - 1);  // weight_ on average
     return weight;
   }
 
   // Recording an event, or finding that it is not wanted, began and ended at these times.
   void Spent(int64_t begin_ns, int64_t end_ns) {
-    // One that was interrupted for long does not count for more than twice the usual.
-    const int64_t cost_ns = std::clamp<int64_t>(end_ns - begin_ns, 0, 2 * cost_ns_ + 1);
+    const int64_t cost_ns = std::clamp<int64_t>(end_ns - begin_ns, 0, kMostCostNs);
     cost_ns_ += (cost_ns - cost_ns_) / 4;
     const int64_t gap_ns = std::max<int64_t>(begin_ns - last_ns_, 1);
     last_ns_ = end_ns;
@@ -54,10 +56,11 @@ class EventThinner {
 
  private:
   uint32_t random_;
-  uint32_t weight_ = 1;
+  uint32_t weight_ = 1;     // of events from the next draw on
+  uint32_t drawn_for_ = 1;  // of the one that countdown_ leads to
   int64_t countdown_ = 1;
   int64_t events_ = 0;     // since the last Spent()
-  int64_t cost_ns_ = 500;  // of a record, lately
+  int64_t cost_ns_ = 500;  // of recording, or finding it not wanted, lately
   int64_t last_ns_ = 0;
   int64_t in_hand_ns_ = kMostInHandNs;
 };

@@ -44,7 +44,8 @@ std::vector<std::string> Reservations(const CpuProfile& sampled) {
   const std::chrono::nanoseconds missing = sampled.process_cpu - seen - sampled.period * sampled.lost;
   if (missing > sampled.process_cpu / 20 && missing > 10 * sampled.period) {
     texts.push_back(absl::StrFormat("the samples stand for %.2f s of the %.2f s of CPU time that the process has used: threads "
-                                    "that end within 100 ms, and those that block SIGPROF, are not seen",
+                                    "that end within 100 ms, those that block SIGPROF, and bursts that end before the kernel's "
+                                    "tick are not seen",
                                     Seconds(seen), Seconds(sampled.process_cpu)));
   }
   return texts;

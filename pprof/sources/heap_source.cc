@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <tuple>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
@@ -33,13 +33,6 @@ double Scale(const HeapRecord& record) {
   if (record.rate <= 1) return 1;
   return 1 / -std::expm1(-static_cast<double>(record.taken) / static_cast<double>(record.rate));
 }
-
-struct Sums {
-  std::vector<uintptr_t> stack;
-  int64_t size = 0;
-  double allocated = 0;  // objects
-  double inuse = 0;
-};
 
 std::string LostText(int64_t lost) { return absl::StrFormat("%d samples are not in this profile", lost); }
 
@@ -88,22 +81,12 @@ absl::StatusOr<Profile> HeapSource::Collect() {
   if (snapshot->rate == 0) builder.AddComment("Sampling is off: SetHeapSampleRate().");
   if (snapshot->lost != 0) builder.AddComment(LostText(snapshot->lost));
 
-  std::vector<Sums> sums;
-  absl::flat_hash_map<std::pair<std::vector<uintptr_t>, int64_t>, size_t> index;
-  for (const HeapRecord& record : snapshot->records) {
-    std::vector<uintptr_t> stack = UserStack(OutsideAllocator(record.stack, symbolizer_), 0, symbolizer_);
-    const auto [at, added] = index.try_emplace({stack, record.size}, sums.size());
-    if (added) sums.push_back({.stack = std::move(stack), .size = record.size});
-    const double scale = Scale(record);
-    sums[at->second].allocated += scale * static_cast<double>(record.allocated);
-    sums[at->second].inuse += scale * static_cast<double>(record.allocated - record.freed);
-  }
-  for (const Sums& one : sums) {
-    const auto size = static_cast<double>(one.size);
-    const int64_t values[] = {std::llround(one.allocated), std::llround(one.allocated * size), std::llround(one.inuse),
-                              std::llround(one.inuse * size)};
-    const SampleLabel label{.key = "bytes", .number = one.size};
-    builder.AddSample(one.stack, values, {&label, 1});
+  for (const Group& group : Groups(*snapshot)) {
+    const auto size = static_cast<double>(group.size);
+    const int64_t values[] = {std::llround(group.allocated), std::llround(group.allocated * size), std::llround(group.inuse),
+                              std::llround(group.inuse * size)};
+    const SampleLabel label{.key = "bytes", .number = group.size};
+    builder.AddSample(group.stack, values, {&label, 1});
   }
   return std::move(builder).Build();
 }
@@ -124,20 +107,34 @@ absl::Status HeapSource::WriteLegacy(std::string_view maps, ByteSink& sink) {
   return WriteLegacyHeap(TextGroups(*snapshot), absl::StrCat("heap_v2/", snapshot->rate), maps, sink);
 }
 
-std::vector<HeapTextGroup> HeapSource::TextGroups(const HeapSnapshot& snapshot) const {
-  std::vector<HeapTextGroup> groups;
+std::vector<HeapSource::Group> HeapSource::Groups(const HeapSnapshot& snapshot) const {
+  std::vector<Group> groups;
   absl::flat_hash_map<std::pair<std::vector<uintptr_t>, int64_t>, size_t> index;
   for (const HeapRecord& record : snapshot.records) {
     std::vector<uintptr_t> stack = UserStack(OutsideAllocator(record.stack, symbolizer_), 0, symbolizer_);
     const auto [at, added] = index.try_emplace({stack, record.size}, groups.size());
-    if (added) groups.push_back({.stack = std::move(stack)});
-    HeapTextGroup& group = groups[at->second];
-    group.inuse_count += record.allocated - record.freed;
-    group.inuse_bytes += (record.allocated - record.freed) * record.size;
-    group.allocated_count += record.allocated;
-    group.allocated_bytes += record.allocated * record.size;
+    if (added) groups.push_back({.stack = std::move(stack), .size = record.size});
+    Group& group = groups[at->second];
+    const int64_t live = record.allocated - record.freed;
+    const double scale = Scale(record);
+    group.allocated_samples += record.allocated;
+    group.inuse_samples += live;
+    group.allocated += scale * static_cast<double>(record.allocated);
+    group.inuse += scale * static_cast<double>(live);
   }
   return groups;
+}
+
+std::vector<HeapTextGroup> HeapSource::TextGroups(const HeapSnapshot& snapshot) const {
+  std::vector<HeapTextGroup> texts;
+  for (Group& group : Groups(snapshot)) {
+    texts.push_back({.stack = std::move(group.stack),
+                     .inuse_count = group.inuse_samples,
+                     .inuse_bytes = group.inuse_samples * group.size,
+                     .allocated_count = group.allocated_samples,
+                     .allocated_bytes = group.allocated_samples * group.size});
+  }
+  return texts;
 }
 
 }  // namespace fiberscope::pprof

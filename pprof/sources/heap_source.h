@@ -55,6 +55,16 @@ class HeapSource : public ProfileSource {
   absl::Status WriteLegacy(std::string_view maps, ByteSink& sink);
 
  private:
+  // What has the same stack and size.
+  struct Group {
+    std::vector<uintptr_t> stack;  // as it is shown
+    int64_t size = 0;
+    int64_t allocated_samples = 0;
+    int64_t inuse_samples = 0;
+    double allocated = 0;  // objects that the samples stand for
+    double inuse = 0;
+  };
+  std::vector<Group> Groups(const HeapSnapshot& snapshot) const;
   std::vector<HeapTextGroup> TextGroups(const HeapSnapshot& snapshot) const;
 
   const Kind kind_;

@@ -5,15 +5,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "pprof/count_profile.h"
 #include "pprof/encode/legacy_text.h"
 #include "pprof/machinery.h"
-#include "pprof/profile_builder.h"
 
 namespace fiberscope::pprof {
 namespace {
 
 constexpr std::string_view kName = "threadcreate";
-constexpr std::string_view kUnit = "count";
 constexpr std::chrono::seconds kWaitForLines{2};
 
 std::string Reservation(const ThreadCreationSnapshot& snapshot) {
@@ -35,18 +34,9 @@ absl::StatusOr<Profile> ThreadCreateSource::Collect() {
   symbolizer_.WaitForLines(kWaitForLines);
   const auto time = inputs_.now();
   const ThreadCreationSnapshot snapshot = inputs_.read();
-  std::vector<StackGroup> groups = Group(snapshot);
-  SortByCount(groups);
-  ProfileBuilder builder(symbolizer_, inputs_.mappings());
-  builder.AddSampleType(kName, kUnit);
-  builder.SetPeriod(kName, kUnit, 1);
-  builder.SetTime(time);
-  if (snapshot.unknown != 0) builder.AddComment(Reservation(snapshot));
-  for (const StackGroup& group : groups) {
-    const int64_t values[] = {group.count};
-    builder.AddSample(group.stack, values);
-  }
-  return std::move(builder).Build();
+  std::vector<std::string> comments;
+  if (snapshot.unknown != 0) comments.push_back(Reservation(snapshot));
+  return MakeCountProfile(kName, Group(snapshot), time, symbolizer_, inputs_.mappings(), comments);
 }
 
 absl::Status ThreadCreateSource::WriteText(int /*debug*/, ByteSink& sink) {

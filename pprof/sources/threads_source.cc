@@ -3,15 +3,14 @@
 #include <string>
 #include <utility>
 
+#include "pprof/count_profile.h"
 #include "pprof/encode/legacy_text.h"
 #include "pprof/encode/thread_text.h"
-#include "pprof/profile_builder.h"
 
 namespace fiberscope::pprof {
 namespace {
 
 constexpr std::string_view kName = "threads";
-constexpr std::string_view kUnit = "count";
 constexpr std::chrono::seconds kWaitForLines{2};
 
 // Sorted by key.
@@ -40,22 +39,7 @@ int64_t ThreadsSource::Count() const { return inputs_.thread_count(); }
 absl::StatusOr<Profile> ThreadsSource::Collect() {
   symbolizer_.WaitForLines(kWaitForLines);
   const auto time = inputs_.now();
-  std::vector<StackGroup> groups = GroupThreads();
-  SortByCount(groups);
-  ProfileBuilder builder(symbolizer_, inputs_.mappings());
-  builder.AddSampleType(kName, kUnit);
-  builder.SetPeriod(kName, kUnit, 1);
-  builder.SetTime(time);
-  for (const StackGroup& group : groups) {
-    std::vector<SampleLabel> labels;
-    // An empty text would be read as the number 0.
-    for (const Label& label : group.labels) {
-      if (!label.value.empty()) labels.push_back({.key = label.key, .text = label.value});
-    }
-    const int64_t values[] = {group.count};
-    builder.AddSample(group.stack, values, labels);
-  }
-  return std::move(builder).Build();
+  return MakeCountProfile(kName, GroupThreads(), time, symbolizer_, inputs_.mappings());
 }
 
 absl::Status ThreadsSource::WriteText(int debug, ByteSink& sink) {

@@ -47,11 +47,9 @@ absl::StatusOr<Parameters> ParseParameters(const Request& request) {
   return parameters;
 }
 
-std::string Message(const absl::Status& status) { return {status.message().data(), status.message().size()}; }
-
 Response StartError(const absl::Status& status) {
   const bool in_use = status.code() == absl::StatusCode::kAlreadyExists;
-  Response response = ErrorResponse(in_use ? 429 : 500, "Could not enable CPU profiling: " + Message(status));
+  Response response = ErrorResponse(in_use ? 429 : 500, absl::StrCat("Could not enable CPU profiling: ", status.message()));
   if (in_use) {
     const steady_clock::time_point ends_at{steady_clock::duration(g_ends_at.load(std::memory_order_relaxed))};
     const auto left = std::chrono::ceil<std::chrono::seconds>(ends_at - steady_clock::now());
@@ -89,7 +87,7 @@ void TakeProfile(const Parameters& parameters, pprof::Symbolizer& symbolizer, Cp
 Handler MakeCpuProfileHandler(pprof::Symbolizer& symbolizer, CpuProfileFormat format) {
   return [&symbolizer, format](const Request& request, ResponseWriter& writer) {
     const absl::StatusOr<Parameters> parameters = ParseParameters(request);
-    if (!parameters.ok()) return writer.Send(ErrorResponse(400, Message(parameters.status())));
+    if (!parameters.ok()) return writer.Send(ErrorResponse(400, parameters.status()));
     if (request.method != Method::kHead) return TakeProfile(*parameters, symbolizer, format, writer);
     writer.Begin(Head());
     (void)writer.Finish();

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "pprof/encode/proto_encoder.h"
 #include "pprof/fiber_profile_source.h"
@@ -68,10 +69,6 @@ absl::StatusOr<Parameters> ParseParameters(const Request& request, pprof::Profil
   return parameters;
 }
 
-std::string Message(const absl::Status& status) {
-  return std::string(status.message().data(), status.message().size());
-}
-
 // As a quoted-string of RFC 9110.
 std::string Quoted(std::string_view text) {
   std::string quoted = "\"";
@@ -107,7 +104,7 @@ void Finish(const absl::Status& status, ResponseWriter& writer) {
   if (status.ok()) {
     (void)writer.Finish();
   } else {
-    writer.Fail(absl::Status(status.code(), "failed to collect profile: " + Message(status)));
+    writer.Fail(absl::Status(status.code(), absl::StrCat("failed to collect profile: ", status.message())));
   }
 }
 
@@ -156,7 +153,7 @@ Handler MakeNamedProfileHandler(const pprof::ProfileCatalog& catalog, std::strin
     }
     const absl::StatusOr<Parameters> parameters = ParseParameters(request, *source);
     if (!parameters.ok()) {
-      writer.Send(ErrorResponse(400, Message(parameters.status())));
+      writer.Send(ErrorResponse(400, parameters.status()));
       return;
     }
     const bool head_only = request.method == Method::kHead;

@@ -70,10 +70,7 @@ absl::Status WriteProfile(const Parameters& parameters, pprof::Symbolizer& symbo
 Handler MakeWallProfileHandler(pprof::Symbolizer& symbolizer, pprof::WallInputs inputs) {
   return [&symbolizer, inputs = std::move(inputs)](const Request& request, ResponseWriter& writer) {
     const absl::StatusOr<Parameters> parameters = ParseParameters(request);
-    if (!parameters.ok()) {
-      const absl::string_view message = parameters.status().message();
-      return writer.Send(ErrorResponse(400, std::string(message.data(), message.size())));
-    }
+    if (!parameters.ok()) return writer.Send(ErrorResponse(400, parameters.status()));
     writer.Begin(Head(parameters->format));
     absl::Status status;
     if (request.method != Method::kHead) status = WriteProfile(*parameters, symbolizer, inputs, writer);

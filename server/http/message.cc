@@ -10,4 +10,6 @@ Response ErrorResponse(int status, std::string message) {
   return response;
 }
 
+Response ErrorResponse(int status, const absl::Status& why) { return ErrorResponse(status, std::string(why.message())); }
+
 }  // namespace fiberscope::server

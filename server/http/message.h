@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+
 namespace fiberscope::server {
 
 enum class Method { kGet, kHead, kPost, kOther };
@@ -32,6 +34,8 @@ struct Response {
 // The form of every error that a handler makes: plain text with X-Go-Pprof set, without which go tool pprof does not show the
 // text. `message` gets a line feed. Format: Go 1.27 net/http/pprof, serveError.
 Response ErrorResponse(int status, std::string message);
+// The same with the message of `why`.
+Response ErrorResponse(int status, const absl::Status& why);
 
 }  // namespace fiberscope::server
 

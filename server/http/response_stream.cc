@@ -106,7 +106,7 @@ void ResponseStream::Fail(const absl::Status& why) {
     return;
   }
   const int code = why.code() == absl::StatusCode::kUnimplemented ? 501 : 500;
-  Response response = ErrorResponse(code, std::string(why.message().data(), why.message().size()));
+  Response response = ErrorResponse(code, why);
   head_ = std::move(response.head);
   body_ = std::move(response.body);
   state_ = State::kFinished;

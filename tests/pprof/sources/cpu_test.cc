@@ -82,7 +82,7 @@ TEST_F(CpuTest, SaysWhatOneMightNotExpect) {
   sampled_.process_cpu = std::chrono::milliseconds(800);
   EXPECT_THAT(Comments(),
               ElementsAre("the samples stand for 0.40 s of the 0.80 s of CPU time that the process has used: threads that end "
-                          "within 100 ms, and those that block SIGPROF, are not seen"));
+                          "within 100 ms, those that block SIGPROF, and bursts that end before the kernel's tick are not seen"));
 }
 
 TEST_F(CpuTest, AnEmptyProfileIsOne) {
