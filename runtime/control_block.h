@@ -24,6 +24,7 @@
 #include "runtime/stack/context_switch.h"
 #include "runtime/stack/stack_bounds.h"
 #include "runtime/stack/stack_slab.h"
+#include "runtime/trace/traced_state.h"
 #include "runtime/wait_reason.h"
 #include "runtime/waiter.h"
 
@@ -115,6 +116,7 @@ struct alignas(64) ControlBlock {
   // -- The rest.
   Worker* locked_worker = nullptr;          // meaningful while locked_to_thread
   std::atomic<uint64_t> first_sequence{0};  // of the state word when the fiber was spawned
+  TracedState trace;                        // as traced_state.h says
 
   FiberId fiber_id() const { return {id.load(std::memory_order_relaxed)}; }
   StackBounds stack() const { return {stack_high - stack_bytes, stack_high}; }

@@ -17,6 +17,12 @@
 namespace fiberscope::internal {
 namespace {
 
+// Behind a slab's blocks and marks.
+size_t TraceRegionsOffset(size_t count) {
+  constexpr size_t kAlignment = alignof(TraceRegionNode*);
+  return (count * (sizeof(ControlBlock) + sizeof(ListingMark)) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
 // Once is enough: the figures are in StackSlab::stats().
 void WarnOfMissingGuards() {
   static std::atomic<bool> warned{false};
@@ -42,7 +48,10 @@ PoolShard& FiberPool::BorrowShard() {
   for (PoolShard& shard : shards_) {
     bool free = false;
     // Acquire pairs with the release in ReturnShard: the last borrower's lists and counters are ours now.
-    if (shard.borrowed_.compare_exchange_strong(free, true, std::memory_order_acquire)) return shard;
+    if (shard.borrowed_.compare_exchange_strong(free, true, std::memory_order_acquire)) {
+      shard.traced_.number = static_cast<uint64_t>(&shard - shards_.data());
+      return shard;
+    }
   }
   FIBERSCOPE_CHECK(false, "more than %d processors in this process", kMaxShards);
   __builtin_unreachable();
@@ -78,7 +87,7 @@ void FiberPool::GiveLot(StackClass stack_class, ControlBlock* first, ControlBloc
 absl::Status FiberPool::AddSlab(StackClass stack_class, SharedList& list) {
   StackSlab& stacks = StackSlab::ForClass(stack_class);
   const uint32_t count = static_cast<uint32_t>(SlotsPerBatch(stack_class));
-  const size_t bytes = count * (sizeof(ControlBlock) + sizeof(ListingMark));
+  const size_t bytes = TraceRegionsOffset(count) + count * sizeof(TraceRegionNode*);
   void* const memory =
       mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
@@ -143,6 +152,13 @@ ListingMark& FiberPool::MarkOf(const ControlBlock& block) {
   const size_t count = SlotsPerBatch(block.stack_class);
   const size_t index = block.stack_slot % count;
   return MarksOf({const_cast<ControlBlock*>(&block) - index, count})[index];
+}
+
+TraceRegionNode*& FiberPool::TraceRegionsOf(const ControlBlock& block) {
+  const size_t count = SlotsPerBatch(block.stack_class);
+  const size_t index = block.stack_slot % count;
+  auto* const slab = reinterpret_cast<char*>(const_cast<ControlBlock*>(&block) - index);
+  return reinterpret_cast<TraceRegionNode**>(slab + TraceRegionsOffset(count))[index];
 }
 
 ControlBlock* FiberPool::BlockOfStack(uintptr_t address) const {

@@ -19,12 +19,15 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/control_block.h"
+#include "runtime/trace/trace_writer.h"
 
 namespace fiberscope::internal {
 
 // Which listing has taken the block's fiber last (instant.h). Apart from the blocks, so that a listing does not write to each of
 // them.
 using ListingMark = std::atomic<uint32_t>;
+
+struct TraceRegionNode;
 
 // A processor's share of the pool. Worker-confined, but for the counters, which anyone may read.
 class PoolShard {
@@ -39,6 +42,9 @@ class PoolShard {
   // Single writer: plain load, add, store.
   void CountSpawned() { Increment(spawned_); }
   void CountFinished() { Increment(finished_); }
+  // The processor that has the shard, in traces: the number outlives schedulers, and so does what a trace knows of it.
+  TracedProcessor& traced() { return traced_; }
+
   // Of all borrowers so far.
   uint64_t spawned() const { return spawned_.load(std::memory_order_relaxed); }
   uint64_t finished() const { return finished_.load(std::memory_order_relaxed); }
@@ -58,6 +64,7 @@ class PoolShard {
   alignas(64) std::atomic<uint64_t> spawned_{0};
   std::atomic<uint64_t> finished_{0};
   std::atomic<bool> borrowed_{false};
+  TracedProcessor traced_;
 };
 
 struct DebuggerLayoutAccess;
@@ -88,6 +95,10 @@ class FiberPool {
   // Of the blocks of a slab, in the same order; of one block. Async-signal-safe.
   static ListingMark* MarksOf(std::span<ControlBlock> slab) { return reinterpret_cast<ListingMark*>(slab.data() + slab.size()); }
   static ListingMark& MarkOf(const ControlBlock& block);
+
+  // What the block's fiber, or one before it, has open of a trace's regions, innermost first (trace_annotations.cc). For the fiber
+  // itself. Apart from the block, because hardly any fiber ever has some.
+  static TraceRegionNode*& TraceRegionsOf(const ControlBlock& block);
 
   // The block whose stack, guard page included, contains `address`; null when there is none. Async-signal-safe.
   ControlBlock* BlockOfStack(uintptr_t address) const;

@@ -17,6 +17,7 @@
 #include "runtime/running_stack.h"
 #include "runtime/scheduler_core.h"
 #include "runtime/thread_status.h"
+#include "runtime/trace_hooks.h"
 #include "runtime/worker.h"
 
 namespace fiberscope::internal {
@@ -119,7 +120,8 @@ bool Monitor::LookAt(Processor& processor, Watched& watched, int64_t now_ns) {
       if (!processor.status().LookAtBlocking(ticket)) return false;
       const bool others = core_.idle().idle_processors() != 0 || core_.idle().spinners() != 0;
       if (!watch.ShouldRetake(ticket, processor.has_queued() || !others, now_ns)) return false;
-      if (!processor.status().Retake(ticket)) return false;
+      // Asked after the look at the ticket: a call that the trace has seen begin is seen to lose its processor.
+      if (!(TraceOn() ? TraceRetake(processor, ticket) : processor.status().Retake(ticket))) return false;
       counts_.retakes.fetch_add(1, std::memory_order_relaxed);
       core_.HandOff(processor);
       return true;

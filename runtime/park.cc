@@ -14,6 +14,7 @@
 #include "runtime/instant.h"
 #include "runtime/thread_waiter.h"
 #include "runtime/scheduler_core.h"
+#include "runtime/trace_hooks.h"
 #include "runtime/worker.h"
 
 namespace fiberscope::internal {
@@ -113,6 +114,7 @@ bool ParkAndUnlock(const ParkInfo& info, FutexLock& lock) {
 void Unpark(ControlBlock& fiber) {
   SchedulerCore& core = *fiber.scheduler;
   BeforeWake(fiber);
+  if (TraceOn()) TraceUnpark(fiber);
   fiber.state.MakeRunnable();
   core.Enqueue(fiber);
 }

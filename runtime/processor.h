@@ -36,6 +36,7 @@ class Processor : public IdleNode {
 
   uint32_t index() const { return index_; }
   PoolShard& shard() { return shard_; }
+  TracedProcessor& traced() { return shard_.traced(); }
   TimerQueue& timers() { return timers_; }
   ProcessorStatus& status() { return status_; }
   const ProcessorStatus& status() const { return status_; }

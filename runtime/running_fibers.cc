@@ -73,5 +73,11 @@ void RemoveFiberThread(const RunningFiber& running) {
   std::erase_if(all.threads, [&running](const FiberThread& thread) { return thread.running == &running; });
 }
 
+void ForEachFiberThread(absl::FunctionRef<void(const RunningFiber&)> visit) {
+  FiberThreads& all = AllThreads();
+  const std::lock_guard lock(all.mutex);
+  for (const FiberThread& thread : all.threads) visit(*thread.running);
+}
+
 }  // namespace internal
 }  // namespace fiberscope

@@ -11,6 +11,7 @@
 
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "runtime/current_fiber.h"
 #include "runtime/running_stack.h"
 
@@ -26,6 +27,8 @@ namespace internal {
 void AddFiberThread(const RunningFiber& running, StackBounds own_stack);
 // `running` is not looked at any more once this has returned.
 void RemoveFiberThread(const RunningFiber& running);
+// All of them, which stay that long.
+void ForEachFiberThread(absl::FunctionRef<void(const RunningFiber&)> visit);
 
 }  // namespace internal
 }  // namespace fiberscope

@@ -15,6 +15,7 @@
 #include "runtime/base/futex.h"
 #include "runtime/base/tick_clock.h"
 #include "runtime/fiber_pool.h"
+#include "runtime/trace_hooks.h"
 
 namespace fiberscope::internal {
 namespace {
@@ -50,6 +51,7 @@ SchedulerCore::SchedulerCore(const Options& options)
   for (uint32_t i = 0; i < options.processors; ++i) {
     if (TryStartWorker()) continue;
     Stop(std::chrono::nanoseconds(0));
+    TraceProcessorCount(processor_count(), 0);
     for (Processor* const processor : processors()) delete processor;
     ThrowNoThread(std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again)),
                   absl::StrFormat("worker thread %d of %d", i + 1, options.processors));
@@ -59,6 +61,7 @@ SchedulerCore::SchedulerCore(const Options& options)
 SchedulerCore::~SchedulerCore() {
   Stop(std::chrono::nanoseconds(0));
   AwaitForeignCalls();
+  TraceProcessorCount(processor_count(), 0);
   for (Processor* const processor : processors()) delete processor;
 }
 
@@ -194,6 +197,7 @@ Processor* SchedulerCore::UnusedProcessor() {
 }
 
 void SchedulerCore::SetProcessorCount(uint32_t count) {
+  TraceProcessorCount(processor_count(), count);
   processor_count_.store(count, std::memory_order_relaxed);
   excess_.store(count > wanted_ + lent_, std::memory_order_relaxed);
 }
@@ -229,6 +233,7 @@ bool SchedulerCore::TryRetire(Processor& processor) {
     // While it is ours: once in retired_ it may be put to use again.
     processor.MoveQueuedToInject();
     processor.status().Retire();
+    if (TraceOn()) TraceProcessorStop();
     retired_.push_back(&processor);
     SetProcessorCount(processor_count() - 1);
   }

@@ -11,6 +11,7 @@
 #include "runtime/scheduler_core.h"
 #include "runtime/select_nodes.h"
 #include "runtime/stack/context_switch.h"
+#include "runtime/trace_hooks.h"
 #include "runtime/worker.h"
 
 namespace fiberscope::internal {
@@ -122,6 +123,7 @@ Fiber StartFiber(SchedulerCore& core, const SpawnSlot& slot, void (*run)(void*, 
   const FiberId id{NextId()};
   block.id.store(id.value, std::memory_order_release);
   block.state.Create();
+  if (TraceOn()) TraceSpawn(block);
   core.Start(block);
   return Fiber(&block, id);
 }

@@ -6,6 +6,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/control_block.h"
 #include "runtime/park.h"
+#include "runtime/trace_hooks.h"
 #include "runtime/worker.h"
 
 namespace fiberscope::this_fiber {
@@ -22,6 +23,7 @@ internal::ControlBlock& Self() {
 Labels Replace(internal::ControlBlock& self, Labels labels) {
   Labels before = Labels::Adopt(self.labels.load(std::memory_order_relaxed));
   self.labels.store(std::move(labels).Release(), std::memory_order_release);
+  if (internal::TraceOn()) internal::TraceLabels();
   return before;
 }
 

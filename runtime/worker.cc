@@ -16,6 +16,7 @@
 #include "runtime/running_fibers.h"
 #include "runtime/scheduler_core.h"
 #include "runtime/stack/stack_bounds.h"
+#include "runtime/trace_hooks.h"
 
 namespace fiberscope::internal {
 namespace {
@@ -52,10 +53,12 @@ void Worker::Attach() {
   errno_ = ThreadErrno();
   AdoptThreadStack(own_context_);
   PrepareThreadForFatalReports();
+  trace_thread_ = TraceThread::Current();
   AddFiberThread(*this, own_stack_);
 }
 
 void Worker::Detach() {
+  if (processor_ != nullptr && TraceOn()) TraceProcessorStop();
   RemoveFiberThread(*this);
   SetCurrentRunningFiber(nullptr);
 }
@@ -64,6 +67,7 @@ void Worker::Adopt(Processor& processor) {
   processor_ = &processor;
   processor.set_worker(this);
   processor.status().Run();
+  if (TraceOn()) TraceProcessorStart(*this);
 }
 
 void Worker::Run() {
@@ -156,6 +160,7 @@ void Worker::FinishDeparture() {
       fiber.state.PublishWaiting();
       // The moment the commit has run, the fiber may be running elsewhere: nothing of it may be touched after true.
       if (!departure.commit(fiber, departure.argument)) {
+        if (TraceOn()) TraceUnparkAtOnce(fiber);
         fiber.state.MakeRunnable();
         core_.Enqueue(fiber);
       }
@@ -174,6 +179,7 @@ void Worker::FinishDeparture() {
 inline void Worker::Load(ControlBlock& next) {
   next.state.Resume();
   fiber.store(&next, std::memory_order_release);  // the monitor follows the pointer: current_for_others()
+  if (TraceOn()) TraceStart(*this, next);
   BeforeRun(next, FiberState::kRunnable);
   exceptions_->caught_exceptions = next.caught_exceptions;
   exceptions_->uncaught_exceptions = next.uncaught_exceptions;
@@ -232,6 +238,7 @@ void Worker::Yield(Worker& worker) {
     Processor::Increment(worker.processor_->counters().idle_yields);
     return;
   }
+  if (TraceOn()) TraceYield(worker);
   SwitchAway(worker, {worker.current(), Departure::Kind::kYield, nullptr, nullptr});
 }
 
@@ -244,11 +251,13 @@ void Worker::Park(Worker& worker, const ParkInfo& info, ParkCommit commit, void*
   self.wait_owner_id.store(info.owner_id, std::memory_order_relaxed);
   self.since_ns.store(CoarseNowNs(), std::memory_order_relaxed);
   self.parks.store(self.parks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (TraceOn()) TracePark(worker, info.reason);
   SwitchAway(worker, {&self, Departure::Kind::kPark, commit, argument});
 }
 
 LastSwitch Worker::Exit(Worker& worker) {
   ControlBlock& self = *worker.current();
+  if (TraceOn()) TraceExit(worker);
   ControlBlock* const next = worker.PickSuccessor();
   worker.EndSlice(self);
   worker.departure_ = {&self, Departure::Kind::kExit, nullptr, nullptr};
@@ -270,12 +279,14 @@ bool Worker::EnterBlocking(Worker& worker, const Registers& here, bool expect_lo
   self.since_ns.store(CoarseNowNs(), std::memory_order_relaxed);
   Processor::Increment(processor.counters().blocking_calls);
   self.context.saved_sp = const_cast<Registers*>(&here);  // the next switch away overwrites it
+  if (TraceOn()) TraceBlockingBegin(worker, here);
   self.state.EnterBlocking();
   worker.blocking_processor_ = &processor;
   worker.processor_ = nullptr;
   // From here on the processor may be gone at any moment.
   worker.blocking_ticket_ = processor.status().EnterBlocking();
   if (expect_long && processor.status().Retake(worker.blocking_ticket_)) {
+    if (TraceOn()) TraceBlockingHandOff(processor);
     worker.core_.CountHandOff();
     worker.core_.HandOff(processor);
   }
@@ -287,8 +298,15 @@ void Worker::LeaveBlocking(Worker& worker) {
   Processor& before = *worker.blocking_processor_;
   if (before.status().LeaveBlocking(worker.blocking_ticket_)) {
     worker.processor_ = &before;
+    if (TraceOn()) TraceBlockingEnd(worker);
   } else if (IdleNode* const idle = worker.core_.idle().TakeProcessor()) {
-    worker.Adopt(static_cast<Processor&>(*idle));
+    // Not by Adopt(): in a trace the call ends, then the processor is taken.
+    worker.processor_ = static_cast<Processor*>(idle);
+    worker.processor_->set_worker(&worker);
+    worker.processor_->status().Run();
+    if (TraceOn()) TraceBlockingEndLost(worker);
+  } else if (TraceOn()) {
+    TraceBlockingEndLost(worker);
   }
   self.state.LeaveBlocking();
   BeforeRun(self, FiberState::kBlocking);
@@ -415,7 +433,10 @@ bool Worker::AcquireProcessor() {
   return true;
 }
 
-Processor& Worker::GiveUpProcessor() { return *std::exchange(processor_, nullptr); }
+Processor& Worker::GiveUpProcessor() {
+  if (TraceOn()) TraceProcessorStop();
+  return *std::exchange(processor_, nullptr);
+}
 
 void Worker::Collect(ControlBlock& fiber) {
   fiber.next = collected_;
@@ -448,6 +469,7 @@ ControlBlock* Worker::TakeInjected(bool oldest) {
   const uint32_t share = std::min(inject.size() / core_.processor_count() + 1, 128u);
   ControlBlock* const first = oldest ? inject.PopOldest(share) : inject.PopChain(share);
   if (first == nullptr) return nullptr;
+  if (TraceOn()) TraceArrived(*this, *first);
   for (ControlBlock* at = std::exchange(first->next, nullptr); at != nullptr;) {
     processor_->PushBack(*std::exchange(at, at->next));
   }
@@ -502,6 +524,7 @@ bool Worker::RunTimers(int64_t now_ns, int64_t grace_ns) {
         // It runs soon, and its stack has been cold for as long as it slept.
         for (int line = 0; line < 4; ++line) __builtin_prefetch(static_cast<char*>(fiber.context.saved_sp) + 64 * line);
         BeforeWake(fiber);
+        if (TraceOn()) TraceTimer(fiber);
         fiber.state.MakeRunnable();
         StampRunnable(fiber);
         processor_->PushBack(fiber);

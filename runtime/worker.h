@@ -23,6 +23,7 @@
 #include "runtime/park.h"
 #include "runtime/processor.h"
 #include "runtime/slice_clock.h"
+#include "runtime/trace/trace_writer.h"
 #include "runtime/unwind/unwinder.h"
 
 namespace fiberscope::internal {
@@ -57,8 +58,9 @@ class Worker : public RunningFiber {
   // It must have one: true for all code that parks, and for the commit of a park.
   Processor& processor() { return *processor_; }
   bool has_processor() const { return processor_ != nullptr; }
-  SchedulerCore& core() { return core_; }
+  SchedulerCore& core() const { return core_; }
   Sleeper& sleeper() { return sleeper_; }
+  TraceThread* trace_thread() const { return trace_thread_; }
 
   // The three ways to stop running; called on the fiber that leaves. The first two return when it runs again, the last one what its
   // entry function must return.
@@ -144,6 +146,7 @@ class Worker : public RunningFiber {
   uint32_t steal_start_ = 0;
   ControlBlock* collected_ = nullptr;  // chain through ControlBlock::next, newest first
   std::atomic<int> thread_id_{0};
+  TraceThread* trace_thread_ = nullptr;  // of its thread; set once, before others see the worker
   Sleeper sleeper_;
   std::thread thread_;
 };

@@ -40,6 +40,7 @@ class DigestFrame {
       : pc_(pc), sp_(sp), rbp_(rbp), pc_is_exact_(pc_is_exact) {}
 
   uintptr_t pc() const { return pc_; }
+  uintptr_t sp() const { return sp_; }
   bool pc_is_exact() const { return pc_is_exact_; }
 
   Step GoToCaller(const UnwindRule& rule, const StackReader& stack) {

@@ -33,6 +33,7 @@ class CompleteFrame {
       : registers_{r.pc, r.sp, r.rbp, r.rbx, r.r12, r.r13, r.r14, r.r15}, known_(known), pc_is_exact_(r.pc_is_exact) {}
 
   uintptr_t pc() const { return Register(FrameRegister::kPc); }
+  uintptr_t sp() const { return Register(FrameRegister::kSp); }
   bool pc_is_exact() const { return pc_is_exact_; }
 
   Step GoToCaller(const UnwindRule& digest, const StackReader& stack) {
@@ -114,10 +115,11 @@ class CompleteFrame {
 // How a walk ended; nothing if it needs all registers and does not have them.
 template <typename Frame>
 std::optional<UnwindResult> Walk(const UnwindTable& table, Frame frame, const StackReader& stack,
-                                 std::span<uintptr_t> pcs) {
+                                 std::span<uintptr_t> pcs, std::span<uintptr_t> sps = {}) {
   UnwindResult result;
   for (;;) {
     if (result.depth == pcs.size()) return UnwindResult{result.depth, UnwindEnd::kBufferFull};
+    if (!sps.empty()) sps[result.depth] = frame.sp();
     pcs[result.depth++] = frame.pc();
     const UnwindRule* rule = table.Find(frame.pc_is_exact() ? frame.pc() : frame.pc() - 1);
     switch (rule == nullptr ? Step::kNoRule : frame.GoToCaller(*rule, stack)) {
@@ -149,9 +151,15 @@ StackMemory ReadablePart(const Registers& registers, StackMemory stack) {
 
 UnwindResult Unwind(const UnwindTable& table, const Registers& registers, const StackMemory& stack,
                     std::span<uintptr_t> pcs) {
+  return UnwindWithSps(table, registers, stack, pcs, {});
+}
+
+UnwindResult UnwindWithSps(const UnwindTable& table, const Registers& registers, const StackMemory& stack,
+                           std::span<uintptr_t> pcs, std::span<uintptr_t> sps) {
   const StackReader reader(ReadablePart(registers, stack));
-  const auto result = Walk(table, DigestFrame(registers.pc, registers.sp, registers.rbp, registers.pc_is_exact), reader, pcs);
-  return result ? *result : *Walk(table, CompleteFrame(registers, KnownRegisters::All()), reader, pcs);
+  const DigestFrame digest(registers.pc, registers.sp, registers.rbp, registers.pc_is_exact);
+  const auto result = Walk(table, digest, reader, pcs, sps);
+  return result ? *result : *Walk(table, CompleteFrame(registers, KnownRegisters::All()), reader, pcs, sps);
 }
 
 UnwindResult UnwindFromPcAndSp(const UnwindTable& table, uintptr_t pc, uintptr_t sp, const StackMemory& stack,

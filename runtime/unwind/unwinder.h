@@ -48,6 +48,11 @@ struct UnwindResult {
 // readable part; nothing below registers.sp is read, save the 128-byte red zone when pc_is_exact.
 UnwindResult Unwind(const UnwindTable& table, const Registers& registers, const StackMemory& stack, std::span<uintptr_t> pcs);
 
+// The same, with each frame's stack pointer as it is after the call: on x86-64, pcs[i] was read just below sps[i]. `sps` has as
+// many elements as `pcs`, or none.
+UnwindResult UnwindWithSps(const UnwindTable& table, const Registers& registers, const StackMemory& stack,
+                           std::span<uintptr_t> pcs, std::span<uintptr_t> sps);
+
 // The same from a pc that is exact and its sp alone, which is what the kernel tells of a thread that sleeps in a system call. The
 // other registers become known where a frame has saved them on the stack; a rule that needs one before that ends the walk
 // (kUnknownRegister): code with frame pointers, if what it called has not saved its own.

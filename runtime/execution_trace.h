@@ -1,0 +1,57 @@
+// An execution trace: what every fiber, processor and worker of this process did, moment by moment, with who woke whom and where.
+//
+//   auto trace = fiberscope::ExecutionTrace::Start();
+//   if (!trace.ok()) ...
+//   while (more_is_wanted) { sleep a second; Use((*trace)->Next()); }
+//   Use((*trace)->Stop());
+//
+// Generations are records, not a format: pprof/trace makes files of them. Nothing is stopped for a trace, neither to begin nor to
+// end it. What has been recorded is kept in memory until Next() takes it, ~6 bytes an event: call it about once a second.
+//
+// What a trace does not show: on which thread those fibers are that were in a blocking call when it began. They seem to wait; their
+// first event shows them.
+//
+// Thread-compatible. Blocks the thread shortly. Cost while one is taken: 20 to 50 ns per event; otherwise one load and one branch
+// each.
+#ifndef FIBERSCOPE_RUNTIME_EXECUTION_TRACE_H_
+#define FIBERSCOPE_RUNTIME_EXECUTION_TRACE_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "runtime/trace/trace_generation.h"
+
+namespace fiberscope {
+
+namespace internal {
+class Tracer;
+}
+
+class ExecutionTrace {
+ public:
+  // kAlreadyExists: there is one; the process has one at a time. kUnimplemented: the kernel has no membarrier(2), or forbids it.
+  static absl::StatusOr<std::unique_ptr<ExecutionTrace>> Start();
+
+  // Ends a trace that was not stopped.
+  ~ExecutionTrace();
+  ExecutionTrace(const ExecutionTrace&) = delete;
+  ExecutionTrace& operator=(const ExecutionTrace&) = delete;
+
+  // What was recorded since the start or the last call. Recording goes on. May have no batches.
+  TraceGeneration Next();
+  // The last one.
+  TraceGeneration Stop();
+
+  // Events that were left out because they would not have fitted what the trace said before, since the process began. More than
+  // a few at the beginnings of traces are a fault in Fiberscope.
+  static uint64_t dropped_events();
+
+ private:
+  explicit ExecutionTrace(std::unique_ptr<internal::Tracer> tracer);
+  std::unique_ptr<internal::Tracer> tracer_;
+};
+
+}  // namespace fiberscope
+
+#endif  // FIBERSCOPE_RUNTIME_EXECUTION_TRACE_H_

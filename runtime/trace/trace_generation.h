@@ -1,0 +1,61 @@
+// A finished piece of an execution trace: everything that all threads recorded between two moments, about one second apart.
+//
+// Numbers of strings and stacks mean something within their generation only. The first generation of a trace, and of what a flight
+// recorder gives out, names the state of every live fiber; a later one, of those to which something happens in it.
+//
+// Thread-safe as long as nobody changes it: a value.
+#ifndef FIBERSCOPE_RUNTIME_TRACE_TRACE_GENERATION_H_
+#define FIBERSCOPE_RUNTIME_TRACE_TRACE_GENERATION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fiberscope {
+
+// Events of one thread, in order (trace_event.h). At most kMaxBytes.
+struct TraceBatch {
+  static constexpr size_t kMaxBytes = 32 << 10;
+
+  uint64_t thread = 0;  // the kernel's number, or kNoTraceThread
+  uint64_t time = 0;    // in ticks; the first event's time counts from here
+  std::string data = {};
+};
+
+// Numbers below are of reasons to stop running (trace_reason.h), which the runtime does not spell.
+inline constexpr uint64_t kFirstTraceString = 100;
+
+struct TraceString {
+  uint64_t number = 0;  // not 0, which is ""
+  std::string text = {};     // at most 1024 bytes
+};
+
+struct TraceStack {
+  uint64_t number = 0;  // not 0, which is no stack
+  // Innermost first: return addresses. Of an entry function, one address within it.
+  std::vector<uintptr_t> pcs = {};
+};
+
+// Of a CPU profile that was taken at the same time.
+struct TraceSample {
+  uint64_t time = 0;
+  uint64_t thread = 0;
+  uint64_t processor = UINT64_MAX;  // that: none
+  uint64_t fiber = 0;               // 0: none
+  uint64_t stack = 0;
+};
+
+struct TraceGeneration {
+  uint64_t number = 0;            // within the trace: 1, 2, 3 ...
+  uint64_t start = 0;             // in ticks: no event is earlier
+  uint64_t ticks_per_second = 0;
+  std::vector<TraceBatch> batches = {};  // those of one thread in the order in which they were written
+  std::vector<TraceString> strings = {};
+  std::vector<TraceStack> stacks = {};
+  std::vector<TraceSample> samples = {};
+};
+
+}  // namespace fiberscope
+
+#endif  // FIBERSCOPE_RUNTIME_TRACE_TRACE_GENERATION_H_
