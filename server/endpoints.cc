@@ -8,6 +8,7 @@
 #include "server/handlers/cpu_profile.h"
 #include "server/handlers/gperftools.h"
 #include "server/handlers/symbol.h"
+#include "server/handlers/trace.h"
 #include "server/handlers/wall_profile.h"
 
 namespace fiberscope::server {
@@ -40,6 +41,10 @@ std::vector<Endpoint> MakeEndpoints(pprof::Symbolizer& symbolizer) {
              "Maps given program counters to function names. Counters can be specified in a GET raw query or POST body, multiple "
              "counters are separated by '+'.",
              {.post = true, .slow = true, .handler = MakeSymbolHandler(symbolizer)}),
+      Listed("trace",
+             "A trace of execution of the current program. You can specify the duration in the seconds GET parameter. After you "
+             "get the trace file, use the go tool trace command to investigate the trace.",
+             {.slow = true, .timed = &Always, .handler = MakeTraceHandler(symbolizer)}),
       Listed("wall",
              "Wall-clock profile: where all goroutines spend the time, running or waiting. You can specify the duration in the "
              "seconds GET parameter; format=folded is for flame graphs.",

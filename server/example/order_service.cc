@@ -25,6 +25,7 @@
 #include "runtime/scope.h"
 #include "runtime/sync/select.h"
 #include "runtime/this_fiber.h"
+#include "runtime/trace_annotations.h"
 #include "runtime/wait_cancelled.h"
 
 namespace demo {
@@ -178,6 +179,8 @@ void OrderService::ServeConnection(tcp::socket socket) {
 }
 
 void OrderService::Answer(const Request& request, Response& response) {
+  // In an execution trace: all that is done for it, whichever fiber does it.
+  const fiberscope::TraceTask task("order");
   // What is done for this request ends by then, here, in the pool, and in the inventory.
   const fiberscope::ContextScope deadline(fiberscope::this_fiber::context().WithTimeout(options_.request_timeout));
   Order order;
@@ -209,6 +212,8 @@ absl::StatusOr<int> OrderService::AwaitOrder(const Order& order) {
 }
 
 absl::StatusOr<int> OrderService::PlaceOrder(const Order& order) {
+  const fiberscope::TraceRegion region("place");
+  fiberscope::TraceLog("item", order.item);
   if (options_.leak && order.number % kLeakEvery == 0) {
     // The record outlives the request, so it must not end with the request's context. Nothing else will end it either.
     fiberscope::Spawn([this, number = order.number] { Audit(number); },
@@ -247,6 +252,7 @@ void OrderService::RunInventory() {
 }
 
 void OrderService::ReserveAndLog(std::vector<Reservation> batch) {
+  const fiberscope::TraceRegion region("reserve");
   std::vector<Reservation> taken;
   std::string lines;
   for (Reservation& each : batch) {

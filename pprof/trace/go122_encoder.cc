@@ -1,0 +1,134 @@
+#include "pprof/trace/go122_encoder.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pprof/utf8.h"
+#include "runtime/trace/trace_event.h"
+
+namespace fiberscope::pprof {
+namespace {
+
+// The first byte of a batch of each kind, and of its records.
+constexpr char kBatch = 1;
+constexpr char kStacks = 2;
+constexpr char kStack = 3;
+constexpr char kStrings = 4;
+constexpr char kString = 5;
+constexpr char kSamples = 6;
+constexpr char kSample = 7;
+constexpr char kFrequency = 8;
+
+constexpr size_t kMaxBatchBytes = 64 << 10;
+constexpr size_t kMaxStringBytes = 1024;
+
+void AppendVarint(std::string& to, uint64_t value) {
+  for (; value >= 0x80; value >>= 7) to.push_back(static_cast<char>(value | 0x80));
+  to.push_back(static_cast<char>(value));
+}
+
+// Texts that a generation did not have yet: functions and files.
+class Strings {
+ public:
+  explicit Strings(const std::vector<TraceString>& given) {
+    for (const TraceString& each : given) next_ = std::max(next_, each.number + 1);
+  }
+  uint64_t Number(std::string_view text) {
+    if (text.empty()) return 0;
+    const auto [at, is_new] = numbers_.try_emplace(std::string(text), next_);
+    if (is_new) ++next_;
+    return at->second;
+  }
+  const std::map<std::string, uint64_t>& numbers() const { return numbers_; }
+
+ private:
+  uint64_t next_ = kFirstTraceString;
+  std::map<std::string, uint64_t> numbers_;
+};
+
+// Cuts records into batches that each begin with `kind`.
+class Table {
+ public:
+  explicit Table(char kind) : kind_(kind) {}
+  void Add(std::string_view record) {
+    if (parts_.empty() || parts_.back().size() + record.size() > kMaxBatchBytes) parts_.emplace_back(1, kind_);
+    parts_.back() += record;
+  }
+  const std::vector<std::string>& parts() const { return parts_; }
+
+ private:
+  const char kind_;
+  std::vector<std::string> parts_;
+};
+
+std::string StringRecord(uint64_t number, std::string_view text) {
+  const std::string whole = ToValidUtf8(text);
+  const std::string_view valid = Utf8Prefix(whole, kMaxStringBytes);
+  std::string record(1, kString);
+  AppendVarint(record, number);
+  AppendVarint(record, valid.size());
+  return record += valid;
+}
+
+}  // namespace
+
+absl::Status Go122Encoder::Put(std::string_view bytes) {
+  bytes_written_ += bytes.size();
+  return sink_.Write(bytes);
+}
+
+absl::Status Go122Encoder::Begin() { return Put(std::string_view("go 1.22 trace\0\0\0", 16)); }
+
+absl::Status Go122Encoder::PutBatch(uint64_t thread, uint64_t time, std::string_view data) {
+  std::string head(1, kBatch);
+  for (const uint64_t each : {generations_, thread, time, uint64_t{data.size()}}) AppendVarint(head, each);
+  if (absl::Status status = Put(head); !status.ok()) return status;
+  return Put(data);
+}
+
+absl::Status Go122Encoder::Write(const TraceGeneration& generation) {
+  if (generation.batches.empty()) return absl::OkStatus();
+  ++generations_;
+  for (const TraceBatch& batch : generation.batches) {
+    if (absl::Status status = PutBatch(batch.thread, batch.time, batch.data); !status.ok()) return status;
+  }
+  Strings strings(generation.strings);
+  Table samples(kSamples);
+  for (const TraceSample& sample : generation.samples) {
+    std::string record(1, kSample);
+    for (const uint64_t each : {sample.time, sample.thread, sample.processor, sample.fiber, sample.stack}) {
+      AppendVarint(record, each);
+    }
+    samples.Add(record);
+  }
+  Table stacks(kStacks);
+  for (const TraceStack& stack : generation.stacks) {
+    const std::vector<TraceFrame> frames = frames_.Frames(stack.pcs);
+    std::string record(1, kStack);
+    AppendVarint(record, stack.number);
+    AppendVarint(record, frames.size());
+    for (const TraceFrame& frame : frames) {
+      AppendVarint(record, frame.pc);
+      AppendVarint(record, strings.Number(frame.function));
+      AppendVarint(record, strings.Number(frame.file));
+      AppendVarint(record, static_cast<uint64_t>(std::max(frame.line, 0)));
+    }
+    stacks.Add(record);
+  }
+  Table texts(kStrings);
+  for (const TraceString& each : generation.strings) texts.Add(StringRecord(each.number, each.text));
+  for (const auto& [text, number] : strings.numbers()) texts.Add(StringRecord(number, text));
+  std::string frequency(1, kFrequency);
+  AppendVarint(frequency, generation.ticks_per_second);
+  for (const Table* const table : {&samples, &stacks, &texts}) {
+    for (const std::string& part : table->parts()) {
+      if (absl::Status status = PutBatch(kNoTraceThread, generation.start, part); !status.ok()) return status;
+    }
+  }
+  return PutBatch(kNoTraceThread, generation.start, frequency);
+}
+
+}  // namespace fiberscope::pprof

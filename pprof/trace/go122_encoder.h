@@ -1,0 +1,45 @@
+// A trace as the bytes that `go tool trace` reads, from Go 1.22 on.
+//
+//   Go122Encoder encoder(frames, sink);
+//   status = encoder.Begin();
+//   ... status = encoder.Write(generation); for each, in order ...
+//
+// Written generation by generation, so that a reader, and who sends the file somewhere, never needs more than one in memory.
+// Format: Go 1.22, internal/trace/v2 (header "go 1.22 trace"); judged by `go tool trace` in tests/conformance/trace_test.sh.
+#ifndef FIBERSCOPE_PPROF_TRACE_GO122_ENCODER_H_
+#define FIBERSCOPE_PPROF_TRACE_GO122_ENCODER_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "pprof/byte_sink.h"
+#include "pprof/trace/trace_frames.h"
+#include "runtime/trace/trace_generation.h"
+
+namespace fiberscope::pprof {
+
+// Thread-compatible. Blocks the thread as long as the sink does, and while stacks are symbolized. Returns the sink's errors.
+class Go122Encoder {
+ public:
+  // Both must outlive it.
+  Go122Encoder(TraceFrames& frames, ByteSink& sink) : frames_(frames), sink_(sink) {}
+
+  // The file's head.
+  absl::Status Begin();
+  // One generation with its tables. One without events is left out, as readers refuse it. Bytes so far: for a limit.
+  absl::Status Write(const TraceGeneration& generation);
+  uint64_t bytes_written() const { return bytes_written_; }
+
+ private:
+  absl::Status Put(std::string_view bytes);
+  absl::Status PutBatch(uint64_t thread, uint64_t time, std::string_view data);
+
+  TraceFrames& frames_;
+  ByteSink& sink_;
+  uint64_t generations_ = 0;
+  uint64_t bytes_written_ = 0;
+};
+
+}  // namespace fiberscope::pprof
+
+#endif  // FIBERSCOPE_PPROF_TRACE_GO122_ENCODER_H_

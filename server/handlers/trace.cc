@@ -1,0 +1,118 @@
+#include "server/handlers/trace.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "pprof/trace/go122_encoder.h"
+#include "pprof/trace/trace_frames.h"
+#include "pprof/trace/trace_reason_text.h"
+#include "runtime/execution_trace.h"
+#include "server/http/query.h"
+
+namespace fiberscope::server {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr double kDefaultSeconds = 1;
+constexpr double kMaxSeconds = 300;
+constexpr std::chrono::nanoseconds kGeneration = std::chrono::seconds(1);
+constexpr uint64_t kMaxBytes = 256 << 20;
+
+// When the trace that some request is taking ends. There is one at a time in the process.
+constinit std::atomic<steady_clock::rep> g_ends_at{0};
+
+absl::StatusOr<std::chrono::nanoseconds> ParseSeconds(const Query& query) {
+  const absl::StatusOr<std::optional<std::string>> text = query.Get("seconds");
+  if (!text.ok()) return text.status();
+  double seconds = kDefaultSeconds;
+  if (text->has_value() && !(*text)->empty()) {
+    const bool is_decimal = (*text)->find_first_not_of("0123456789.") == std::string::npos;
+    if (!is_decimal || !absl::SimpleAtod(**text, &seconds) || seconds <= 0 || seconds > kMaxSeconds) {
+      return BadParameter("seconds", "must be a number of seconds, more than 0 and at most 300, such as 5 or 0.5");
+    }
+  }
+  return std::chrono::nanoseconds(static_cast<int64_t>(std::ceil(seconds * 1e9)));
+}
+
+absl::StatusOr<std::chrono::nanoseconds> ParseParameters(const Request& request) {
+  const absl::StatusOr<Query> query = Query::Parse(request.raw_query);
+  if (!query.ok()) return query.status();
+  const absl::StatusOr<std::optional<std::string>> format = query->Get("format");
+  if (!format.ok()) return format.status();
+  if (const std::string name = format->value_or(""); !name.empty() && name != "go1.22") {
+    return BadParameter("format", "must be go1.22");
+  }
+  return ParseSeconds(*query);
+}
+
+Response StartError(const absl::Status& status) {
+  const bool in_use = status.code() == absl::StatusCode::kAlreadyExists;
+  const bool impossible = status.code() == absl::StatusCode::kUnimplemented;
+  Response response =
+      ErrorResponse(in_use ? 429 : impossible ? 501 : 500, absl::StrCat("Could not enable tracing: ", status.message()));
+  if (in_use) {
+    const steady_clock::time_point ends_at{steady_clock::duration(g_ends_at.load(std::memory_order_relaxed))};
+    const auto left = std::chrono::ceil<std::chrono::seconds>(ends_at - steady_clock::now());
+    response.head.fields.emplace_back("Retry-After", absl::StrCat(std::max<int64_t>(left.count(), 1)));
+  }
+  return response;
+}
+
+ResponseHead Head() {
+  return {.content_type = "application/octet-stream", .fields = {{"Content-Disposition", "attachment; filename=\"trace\""}}};
+}
+
+absl::Status Write(TraceGeneration generation, pprof::Go122Encoder& encoder) {
+  pprof::AddTraceReasons(generation);
+  return encoder.Write(generation);
+}
+
+absl::Status Record(ExecutionTrace& trace, std::chrono::nanoseconds time, pprof::Symbolizer& symbolizer, ResponseWriter& writer) {
+  const std::unique_ptr<pprof::TraceFrames> frames = pprof::MakeTraceFrames(symbolizer);
+  pprof::Go122Encoder encoder(*frames, writer);
+  absl::Status status = encoder.Begin();
+  for (std::chrono::nanoseconds left = time; status.ok() && encoder.bytes_written() < kMaxBytes; left -= kGeneration) {
+    status = writer.WaitFor(std::min(left, kGeneration));
+    if (!status.ok() || left <= kGeneration) break;
+    status = Write(trace.Next(), encoder);
+  }
+  TraceGeneration last = trace.Stop();
+  return status.ok() ? Write(std::move(last), encoder) : status;
+}
+
+void TakeTrace(std::chrono::nanoseconds time, pprof::Symbolizer& symbolizer, ResponseWriter& writer) {
+  absl::StatusOr<std::unique_ptr<ExecutionTrace>> trace = ExecutionTrace::Start();
+  if (!trace.ok()) return writer.Send(StartError(trace.status()));
+  g_ends_at.store((steady_clock::now() + time).time_since_epoch().count(), std::memory_order_relaxed);
+  writer.Begin(Head());
+  if (const absl::Status status = Record(**trace, time, symbolizer, writer); status.ok()) {
+    (void)writer.Finish();
+  } else {
+    writer.Fail(status);
+  }
+}
+
+}  // namespace
+
+Handler MakeTraceHandler(pprof::Symbolizer& symbolizer) {
+  return [&symbolizer](const Request& request, ResponseWriter& writer) {
+    const absl::StatusOr<std::chrono::nanoseconds> time = ParseParameters(request);
+    if (!time.ok()) return writer.Send(ErrorResponse(400, time.status()));
+    if (request.method != Method::kHead) return TakeTrace(*time, symbolizer, writer);
+    writer.Begin(Head());
+    (void)writer.Finish();
+  };
+}
+
+}  // namespace fiberscope::server
