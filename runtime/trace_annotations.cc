@@ -77,7 +77,7 @@ __attribute__((noinline)) void TraceTask::Begin(std::string_view name) {
   {
     Worker* const worker = WorkerToTrace();
     if (worker == nullptr) return;
-    TraceWriter writer(TraceThread::Current());
+    TraceWriter writer(worker->trace_thread());
     if (!writer.on()) return;
     const uint64_t id = g_next_task.fetch_add(1, std::memory_order_relaxed);
     const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, *worker->current());
@@ -93,7 +93,7 @@ __attribute__((noinline)) void TraceTask::End() {
   scope_.reset();
   Worker* const worker = WorkerToTrace();
   if (worker == nullptr) return;
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker->trace_thread());
   if (!writer.on() || writer.base() != trace_) return;
   const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, *worker->current());
   (void)writer.Annotate(worker->processor().traced(), Running(*worker), TraceEvent::kTaskEnd, {id_, stack});
@@ -102,7 +102,7 @@ __attribute__((noinline)) void TraceTask::End() {
 __attribute__((noinline)) void TraceRegion::Begin(std::string_view name) {
   Worker* const worker = WorkerToTrace();
   if (worker == nullptr) return;
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker->trace_thread());
   if (!writer.on()) return;
   ControlBlock& fiber = *worker->current();
   const uint64_t task = TaskOf(writer);
@@ -129,7 +129,7 @@ __attribute__((noinline)) void TraceRegion::End() {
   TraceRegionNode*& regions = RegionsOf(*fiber);
   if (regions != node_) g_misused.fetch_add(1, std::memory_order_relaxed);
   Worker* const worker = WorkerToTrace();
-  TraceWriter writer(worker == nullptr ? nullptr : TraceThread::Current());
+  TraceWriter writer(worker == nullptr ? nullptr : worker->trace_thread());
   const uint64_t stack = writer.on() ? FIBERSCOPE_CALLERS_STACK(writer, *fiber) : 0;
   for (bool last = false; !last;) {
     const std::unique_ptr<TraceRegionNode> node(std::exchange(regions, regions->outer));
@@ -144,7 +144,7 @@ __attribute__((noinline)) void TraceLog(std::string_view key, std::string_view v
   if (!internal::TraceOn()) return;
   Worker* const worker = WorkerToTrace();
   if (worker == nullptr) return;
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker->trace_thread());
   if (!writer.on()) return;
   const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, *worker->current());
   const auto arguments = {TaskOf(writer), writer.String(key), writer.String(value), stack};

@@ -53,7 +53,7 @@ uintptr_t AddressOf(void (*function)()) { return reinterpret_cast<uintptr_t>(fun
 }  // namespace
 
 __attribute__((noinline)) void TraceProcessorStart(Worker& worker) {
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker.trace_thread());
   if (writer.on()) writer.ProcessorStart(worker.processor().traced());
 }
 
@@ -70,7 +70,7 @@ void TraceProcessorCount(uint32_t before, uint32_t after) {
 
 __attribute__((noinline)) void TraceSpawn(ControlBlock& spawned) {
   Worker* const worker = Worker::Current();
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker != nullptr ? worker->trace_thread() : TraceThread::Current());
   if (!writer.on()) return;
   if (worker == nullptr || !worker->has_processor()) return writer.FiberBorn(FiberOfBlock(spawned));
   ControlBlock* const parent = worker->current();
@@ -80,7 +80,7 @@ __attribute__((noinline)) void TraceSpawn(ControlBlock& spawned) {
 
 __attribute__((noinline)) void TraceUnpark(ControlBlock& fiber) {
   Worker* const worker = Worker::Current();
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker != nullptr ? worker->trace_thread() : TraceThread::Current());
   if (!writer.on()) return;
   uint64_t stack;
   if (worker == nullptr) {
@@ -104,14 +104,15 @@ __attribute__((noinline)) void TraceUnparkAtOnce(ControlBlock& fiber) {
 }
 
 __attribute__((noinline)) void TraceArrived(Worker& worker, ControlBlock& first) {
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker.trace_thread());
   if (!writer.on()) return;
   for (ControlBlock* at = &first; at != nullptr; at = at->next) writer.FiberArrived(worker.processor().traced(), FiberOfBlock(*at));
 }
 
-__attribute__((noinline)) void TraceStart(Worker& worker, ControlBlock& next) {
-  TraceWriter writer(TraceThread::Current());
+__attribute__((noinline)) void TraceStart(Worker& worker, ControlBlock& next, bool follows) {
+  TraceWriter writer(worker.trace_thread());
   if (!writer.on()) return;
+  if (follows) writer.TakeLastTime();
   writer.FiberStart(worker.processor().traced(), FiberOfBlock(next));
   LabelsRep* const labels = next.labels.load(std::memory_order_relaxed);
   if (labels != nullptr && !next.trace.Load().labelled()) WriteLabels(writer, worker, next, labels);
@@ -120,33 +121,33 @@ __attribute__((noinline)) void TraceStart(Worker& worker, ControlBlock& next) {
 __attribute__((noinline)) void TraceLabels() {
   Worker* const worker = Worker::Current();
   if (worker == nullptr || worker->current() == nullptr || !worker->has_processor()) return;
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker != nullptr ? worker->trace_thread() : TraceThread::Current());
   if (!writer.on()) return;
   ControlBlock& fiber = *worker->current();
   WriteLabels(writer, *worker, fiber, fiber.labels.load(std::memory_order_relaxed));
 }
 
 __attribute__((noinline)) void TraceYield(Worker& worker) {
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker.trace_thread());
   if (!writer.on()) return;
   const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, *worker.current());
   writer.FiberStop(worker.processor().traced(), Running(worker), kYieldTraceReason, stack);
 }
 
 __attribute__((noinline)) void TracePark(Worker& worker, WaitReason reason) {
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker.trace_thread());
   if (!writer.on()) return;
   const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, *worker.current());
   writer.FiberBlock(worker.processor().traced(), Running(worker), kFirstWaitTraceReason + static_cast<uint64_t>(reason), stack);
 }
 
 __attribute__((noinline)) void TraceExit(Worker& worker) {
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker.trace_thread());
   if (writer.on()) writer.FiberDestroy(worker.processor().traced(), Running(worker));
 }
 
 __attribute__((noinline)) void TraceBlockingBegin(Worker& worker, const Registers& here) {
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker.trace_thread());
   if (!writer.on()) return;
   const uint64_t stack = writer.Stack(worker.current()->stack(), here.pc, here.sp, &here);
   writer.BlockingBegin(worker.processor().traced(), Running(worker), stack);
@@ -158,12 +159,12 @@ __attribute__((noinline)) void TraceBlockingHandOff(Processor& processor) {
 }
 
 __attribute__((noinline)) void TraceBlockingEnd(Worker& worker) {
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker.trace_thread());
   if (writer.on()) writer.BlockingEnd(worker.processor().traced(), Running(worker));
 }
 
 __attribute__((noinline)) void TraceBlockingEndLost(Worker& worker) {
-  TraceWriter writer(TraceThread::Current());
+  TraceWriter writer(worker.trace_thread());
   if (writer.on()) writer.BlockingEndLost(worker.has_processor() ? &worker.processor().traced() : nullptr, Running(worker));
 }
 

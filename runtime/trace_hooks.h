@@ -38,7 +38,8 @@ void TraceUnparkAtOnce(ControlBlock& fiber);  // what it was about to wait for h
 
 // On the worker's thread. Of a chain through ControlBlock::next from the inject queue.
 void TraceArrived(Worker& worker, ControlBlock& first);
-void TraceStart(Worker& worker, ControlBlock& next);
+// `follows`: right after another fiber's last event, whose time is taken.
+void TraceStart(Worker& worker, ControlBlock& next, bool follows);
 
 // By the fiber that runs on the worker.
 void TraceYield(Worker& worker);

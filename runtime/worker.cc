@@ -176,10 +176,10 @@ void Worker::FinishDeparture() {
   }
 }
 
-inline void Worker::Load(ControlBlock& next) {
+inline void Worker::Load(ControlBlock& next, bool follows) {
   next.state.Resume();
   fiber.store(&next, std::memory_order_release);  // the monitor follows the pointer: current_for_others()
-  if (TraceOn()) TraceStart(*this, next);
+  if (TraceOn()) TraceStart(*this, next, follows);
   BeforeRun(next, FiberState::kRunnable);
   exceptions_->caught_exceptions = next.caught_exceptions;
   exceptions_->uncaught_exceptions = next.uncaught_exceptions;
@@ -190,7 +190,7 @@ inline void Worker::Load(ControlBlock& next) {
 
 void Worker::SwitchTo(ControlBlock& next) {
   const ExceptionState own = *exceptions_;  // of the thread that stops the scheduler, perhaps within a catch block
-  Load(next);
+  Load(next, /*follows=*/false);
   fiberscope::SwitchTo(own_context_, next.context, next.stack(), this);
   // Back on our own stack and, as always, our own thread. `fiber` was cleared by the fiber that left.
   *exceptions_ = own;
@@ -208,7 +208,7 @@ __attribute__((always_inline)) inline void Worker::SwitchAway(Worker& worker, co
   SwitchTarget* target = &worker.own_context_;
   StackBounds stack = worker.own_stack_;
   if (next != nullptr) {
-    worker.Load(*next);
+    worker.Load(*next, /*follows=*/true);
     target = &next->context;
     stack = next->stack();
   } else {
@@ -262,7 +262,7 @@ LastSwitch Worker::Exit(Worker& worker) {
   worker.EndSlice(self);
   worker.departure_ = {&self, Departure::Kind::kExit, nullptr, nullptr};
   if (next != nullptr) {
-    worker.Load(*next);
+    worker.Load(*next, /*follows=*/true);
     return SwitchForGood(self.context, next->context, next->stack(), &worker);
   }
   worker.fiber.store(nullptr, std::memory_order_relaxed);

@@ -101,7 +101,8 @@ class Worker : public RunningFiber {
   void SwitchTo(ControlBlock& next);  // worker's own stack only
   // A successor, if the loop need not have its turn. Counts turns.
   ControlBlock* PickSuccessor();
-  void Load(ControlBlock& next);
+  // `follows`: on a fiber that has just left.
+  void Load(ControlBlock& next, bool follows);
   // Accounting; the slow halves are taken for slices and waits that are measured.
   void EndSlice(ControlBlock& self);
   void EndMeasuredSlice(ControlBlock& self);

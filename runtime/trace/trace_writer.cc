@@ -214,8 +214,8 @@ void TraceWriter::EnterGeneration() {
     t.processor_ = nullptr;
     t.fiber_ = {};
     t.blocking_ = false;
-    if (t.assumed_trace_ != base_ || generation_ == base_) return;
-    // The first generation has said so.
+    // In the first generation the flip may be about to write what is assumed; later, that is what the first one has said.
+    if (generation_ == base_ || t.assumed_trace_ != base_) return;
     t.processor_ = t.assumed_processor_;
     t.processor_->state.Store(TracedWord::Of(Traced::kRunning, base_));
     t.fiber_ = t.assumed_fiber_;

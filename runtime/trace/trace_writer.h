@@ -139,6 +139,11 @@ class TraceWriter {
   // False: tracing has ended meanwhile, and nothing may be called.
   bool on() const { return generation_ != 0; }
 
+  // The section's events happen at the time of the thread's last one, which was just now: saves a look at the clock.
+  void TakeLastTime() {
+    if (thread_->generation_ == generation_) now_ = thread_->last_time_;
+  }
+
   // Numbers of stacks: TraceStackMemo.
   uint64_t Stack(StackBounds stack, uintptr_t pc, uintptr_t sp, const Registers* registers) {
     return thread_->stacks_.Number(generation_, stack, pc, sp, registers);
