@@ -21,6 +21,9 @@ constexpr char kString = 5;
 constexpr char kSamples = 6;
 constexpr char kSample = 7;
 constexpr char kFrequency = 8;
+// An event that Go 1.22 does not know: fiber, thread, status, stack.
+constexpr char kStatusWithStack = 48;
+constexpr size_t kMaxStatusBytes = 1 + 5 * 10;
 
 constexpr size_t kMaxBatchBytes = 64 << 10;
 constexpr size_t kMaxStringBytes = 1024;
@@ -80,7 +83,26 @@ absl::Status Go122Encoder::Put(std::string_view bytes) {
   return sink_.Write(bytes);
 }
 
-absl::Status Go122Encoder::Begin() { return Put(std::string_view("go 1.22 trace\0\0\0", 16)); }
+absl::Status Go122Encoder::Begin() {
+  return Put(std::string_view(format_ == TraceFormat::kGo122 ? "go 1.22 trace\0\0\0" : "go 1.23 trace\0\0\0", 16));
+}
+
+absl::Status Go122Encoder::PutStatuses(const TraceGeneration& generation) {
+  std::string data;
+  for (size_t i = 0; i < generation.statuses.size(); ++i) {
+    const TraceStatus& each = generation.statuses[i];
+    const TraceFiberStatus status = each.waiting ? TraceFiberStatus::kWaiting : TraceFiberStatus::kRunnable;
+    data.push_back(format_ == TraceFormat::kGo122 ? static_cast<char>(TraceEvent::kFiberStatus) : kStatusWithStack);
+    for (const uint64_t number : {uint64_t{0}, each.fiber, kNoTraceThread, static_cast<uint64_t>(status)}) {
+      AppendVarint(data, number);
+    }
+    if (format_ != TraceFormat::kGo122) AppendVarint(data, each.stack);
+    if (data.size() + kMaxStatusBytes <= kMaxBatchBytes && i + 1 < generation.statuses.size()) continue;
+    if (absl::Status put = PutBatch(kNoTraceThread, generation.start, data); !put.ok()) return put;
+    data.clear();
+  }
+  return absl::OkStatus();
+}
 
 absl::Status Go122Encoder::PutBatch(uint64_t thread, uint64_t time, std::string_view data) {
   std::string head(1, kBatch);
@@ -90,11 +112,12 @@ absl::Status Go122Encoder::PutBatch(uint64_t thread, uint64_t time, std::string_
 }
 
 absl::Status Go122Encoder::Write(const TraceGeneration& generation) {
-  if (generation.batches.empty()) return absl::OkStatus();
+  if (generation.batches.empty() && generation.statuses.empty()) return absl::OkStatus();
   ++generations_;
   for (const TraceBatch& batch : generation.batches) {
     if (absl::Status status = PutBatch(batch.thread, batch.time, batch.data); !status.ok()) return status;
   }
+  if (absl::Status status = PutStatuses(generation); !status.ok()) return status;
   Strings strings(generation.strings);
   Table samples(kSamples);
   for (const TraceSample& sample : generation.samples) {

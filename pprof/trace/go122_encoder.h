@@ -1,6 +1,6 @@
-// A trace as the bytes that `go tool trace` reads, from Go 1.22 on.
+// A trace as the bytes that `go tool trace` reads, from Go 1.22 on, or from 1.23 on: those hold the names of idle fibers, too.
 //
-//   Go122Encoder encoder(frames, sink);
+//   Go122Encoder encoder(frames, sink, TraceFormat::kGo122);
 //   status = encoder.Begin();
 //   ... status = encoder.Write(generation); for each, in order ...
 //
@@ -18,11 +18,13 @@
 
 namespace fiberscope::pprof {
 
+enum class TraceFormat { kGo122, kGo123 };
+
 // Thread-compatible. Blocks the thread as long as the sink does, and while stacks are symbolized. Returns the sink's errors.
 class Go122Encoder {
  public:
   // Both must outlive it.
-  Go122Encoder(TraceFrames& frames, ByteSink& sink) : frames_(frames), sink_(sink) {}
+  Go122Encoder(TraceFrames& frames, ByteSink& sink, TraceFormat format) : frames_(frames), sink_(sink), format_(format) {}
 
   // The file's head.
   absl::Status Begin();
@@ -33,9 +35,11 @@ class Go122Encoder {
  private:
   absl::Status Put(std::string_view bytes);
   absl::Status PutBatch(uint64_t thread, uint64_t time, std::string_view data);
+  absl::Status PutStatuses(const TraceGeneration& generation);
 
   TraceFrames& frames_;
   ByteSink& sink_;
+  const TraceFormat format_;
   uint64_t generations_ = 0;
   uint64_t bytes_written_ = 0;
 };

@@ -46,11 +46,19 @@ struct TraceSample {
   uint64_t stack = 0;
 };
 
+// What a fiber was doing to which nothing had happened in the first generation.
+struct TraceStatus {
+  uint64_t fiber = 0;
+  bool waiting = false;  // else it is runnable
+  uint64_t stack = 0;    // of its entry function
+};
+
 struct TraceGeneration {
   uint64_t number = 0;            // within the trace: 1, 2, 3 ...
   uint64_t start = 0;             // in ticks: no event is earlier
   uint64_t ticks_per_second = 0;
   std::vector<TraceBatch> batches = {};  // those of one thread in the order in which they were written
+  std::vector<TraceStatus> statuses = {};  // of the first generation
   std::vector<TraceString> strings = {};
   std::vector<TraceStack> stacks = {};
   std::vector<TraceSample> samples = {};

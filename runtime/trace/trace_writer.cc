@@ -143,17 +143,6 @@ TraceBatch MakeRunningBatch(const TracedRunning& running, uint64_t time) {
   return batch;
 }
 
-void AppendTraceStatus(std::vector<TraceBatch>& batches, uint64_t time, uint64_t fiber, Traced state) {
-  if (batches.empty() || batches.back().data.size() + kMaxEventBytes > TraceBatch::kMaxBytes) {
-    batches.push_back({.thread = kNoTraceThread, .time = time});
-  }
-  char bytes[kMaxEventBytes];
-  char* at = bytes;
-  *at++ = static_cast<char>(TraceEvent::kFiberStatus);
-  for (const uint64_t each : {uint64_t{0}, fiber, kNoTraceThread, StatusOf(state)}) at = PutVarint(at, each);
-  batches.back().data.append(bytes, static_cast<size_t>(at - bytes));
-}
-
 TraceWriter::TraceWriter(TraceThread* thread) : thread_(thread) {
   if (thread_ == nullptr) return;
   std::atomic<uint32_t>& section = thread_->section_;

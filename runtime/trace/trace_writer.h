@@ -213,8 +213,6 @@ class TraceWriter {
 
 // What a thread runs, as a batch of its own.
 TraceBatch MakeRunningBatch(const TracedRunning& running, uint64_t time);
-// A status for a sweep's batch, which is of no thread.
-void AppendTraceStatus(std::vector<TraceBatch>& batches, uint64_t time, uint64_t fiber, Traced state);
 
 uint64_t TraceTimeNow();
 

@@ -61,14 +61,15 @@ TraceGeneration Tracer::Stop() {
   return last;
 }
 
-void Tracer::SweepFibers(std::vector<TraceBatch>& batches) {
+void Tracer::SweepFibers(std::vector<TraceStatus>& statuses) {
   for_each_fiber_([&](const TracedFiber& fiber, Traced state) {
     const TracedWord word = fiber.state->Load();
     if (word.generation() >= base_) return;  // whoever mentioned it said what it was doing
     // Those in blocking calls began them before the trace: readers would want to know on which thread, which only that may say.
     const Traced shown = state == Traced::kRunnable ? Traced::kRunnable : Traced::kWaiting;
     if (!fiber.state->Replace(word, TracedWord::Of(shown, generation_))) return;
-    AppendTraceStatus(batches, start_, fiber.id, shown);
+    const uint64_t stack = fiber.entry_pc == 0 ? 0 : stacks_.NumberOf(generation_, fiber.entry_pc + 1);
+    statuses.push_back({.fiber = fiber.id, .waiting = shown == Traced::kWaiting, .stack = stack});
   });
 }
 
@@ -88,12 +89,11 @@ TraceGeneration Tracer::Cut(bool last) {
   cut.number = generation_ - base_ + 1;
   cut.start = start_;
   cut.ticks_per_second = kTraceTicksPerSecond;
-  std::vector<TraceBatch> swept;
   // Code may have been loaded meanwhile; its stacks end where the table does.
   UnwindTable::Refresh();
   std::vector<TracedRunning> running;
   if (generation_ == base_) {
-    SweepFibers(swept);
+    SweepFibers(cut.statuses);
     running = StillRunning();
     for (const TracedRunning& each : running) each.thread->Assume(each, base_);
   }
@@ -120,7 +120,6 @@ TraceGeneration Tracer::Cut(bool last) {
   std::erase_if(running, [ended](const TracedRunning& each) { return each.thread->entered(ended); });
   for (const TracedRunning& each : running) cut.batches.push_back(MakeRunningBatch(each, cut.start));
   TraceThread::Sweep();
-  for (TraceBatch& each : swept) cut.batches.push_back(std::move(each));
   cut.stacks = TraceStacksOf(ended);
   cut.strings = TakeTraceStrings(ended);
   return cut;

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/trace/trace_generation.h"
+#include "runtime/trace/trace_stacks.h"
 #include "runtime/trace/trace_writer.h"
 
 namespace fiberscope::internal {
@@ -39,10 +40,11 @@ class Tracer {
  private:
   Tracer(ForEachFiber for_each_fiber, RunningNow running_now);
   TraceGeneration Cut(bool last);
-  void SweepFibers(std::vector<TraceBatch>& batches);
+  void SweepFibers(std::vector<TraceStatus>& statuses);
   // Those that have been running, all the while, what they ran when the trace began.
   std::vector<TracedRunning> StillRunning() const;
 
+  TraceStackMemo stacks_;
   const ForEachFiber for_each_fiber_;
   const RunningNow running_now_;
   std::vector<TracedRunning> running_at_start_;

@@ -45,15 +45,26 @@ absl::StatusOr<std::chrono::nanoseconds> ParseSeconds(const Query& query) {
   return std::chrono::nanoseconds(static_cast<int64_t>(std::ceil(seconds * 1e9)));
 }
 
-absl::StatusOr<std::chrono::nanoseconds> ParseParameters(const Request& request) {
+struct Parameters {
+  std::chrono::nanoseconds time{0};
+  pprof::TraceFormat format = pprof::TraceFormat::kGo122;
+};
+
+absl::StatusOr<Parameters> ParseParameters(const Request& request) {
   const absl::StatusOr<Query> query = Query::Parse(request.raw_query);
   if (!query.ok()) return query.status();
   const absl::StatusOr<std::optional<std::string>> format = query->Get("format");
   if (!format.ok()) return format.status();
-  if (const std::string name = format->value_or(""); !name.empty() && name != "go1.22") {
-    return BadParameter("format", "must be go1.22");
+  Parameters parameters;
+  if (const std::string name = format->value_or(""); name == "go1.23") {
+    parameters.format = pprof::TraceFormat::kGo123;
+  } else if (!name.empty() && name != "go1.22") {
+    return BadParameter("format", "must be go1.22 or go1.23");
   }
-  return ParseSeconds(*query);
+  const absl::StatusOr<std::chrono::nanoseconds> time = ParseSeconds(*query);
+  if (!time.ok()) return time.status();
+  parameters.time = *time;
+  return parameters;
 }
 
 Response StartError(const absl::Status& status) {
@@ -78,11 +89,11 @@ absl::Status Write(TraceGeneration generation, pprof::Go122Encoder& encoder) {
   return encoder.Write(generation);
 }
 
-absl::Status Record(ExecutionTrace& trace, std::chrono::nanoseconds time, pprof::Symbolizer& symbolizer, ResponseWriter& writer) {
+absl::Status Record(ExecutionTrace& trace, const Parameters& wanted, pprof::Symbolizer& symbolizer, ResponseWriter& writer) {
   const std::unique_ptr<pprof::TraceFrames> frames = pprof::MakeTraceFrames(symbolizer);
-  pprof::Go122Encoder encoder(*frames, writer);
+  pprof::Go122Encoder encoder(*frames, writer, wanted.format);
   absl::Status status = encoder.Begin();
-  for (std::chrono::nanoseconds left = time; status.ok() && encoder.bytes_written() < kMaxBytes; left -= kGeneration) {
+  for (std::chrono::nanoseconds left = wanted.time; status.ok() && encoder.bytes_written() < kMaxBytes; left -= kGeneration) {
     status = writer.WaitFor(std::min(left, kGeneration));
     if (!status.ok() || left <= kGeneration) break;
     status = Write(trace.Next(), encoder);
@@ -91,12 +102,12 @@ absl::Status Record(ExecutionTrace& trace, std::chrono::nanoseconds time, pprof:
   return status.ok() ? Write(std::move(last), encoder) : status;
 }
 
-void TakeTrace(std::chrono::nanoseconds time, pprof::Symbolizer& symbolizer, ResponseWriter& writer) {
+void TakeTrace(const Parameters& wanted, pprof::Symbolizer& symbolizer, ResponseWriter& writer) {
   absl::StatusOr<std::unique_ptr<ExecutionTrace>> trace = ExecutionTrace::Start();
   if (!trace.ok()) return writer.Send(StartError(trace.status()));
-  g_ends_at.store((steady_clock::now() + time).time_since_epoch().count(), std::memory_order_relaxed);
+  g_ends_at.store((steady_clock::now() + wanted.time).time_since_epoch().count(), std::memory_order_relaxed);
   writer.Begin(Head());
-  if (const absl::Status status = Record(**trace, time, symbolizer, writer); status.ok()) {
+  if (const absl::Status status = Record(**trace, wanted, symbolizer, writer); status.ok()) {
     (void)writer.Finish();
   } else {
     writer.Fail(status);
@@ -107,9 +118,9 @@ void TakeTrace(std::chrono::nanoseconds time, pprof::Symbolizer& symbolizer, Res
 
 Handler MakeTraceHandler(pprof::Symbolizer& symbolizer) {
   return [&symbolizer](const Request& request, ResponseWriter& writer) {
-    const absl::StatusOr<std::chrono::nanoseconds> time = ParseParameters(request);
-    if (!time.ok()) return writer.Send(ErrorResponse(400, time.status()));
-    if (request.method != Method::kHead) return TakeTrace(*time, symbolizer, writer);
+    const absl::StatusOr<Parameters> wanted = ParseParameters(request);
+    if (!wanted.ok()) return writer.Send(ErrorResponse(400, wanted.status()));
+    if (request.method != Method::kHead) return TakeTrace(*wanted, symbolizer, writer);
     writer.Begin(Head());
     (void)writer.Finish();
   };

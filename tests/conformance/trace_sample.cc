@@ -107,10 +107,11 @@ void Breed(unsigned seed) {
   }
 }
 
-void Save(const std::string& path, std::vector<TraceGeneration> generations, fiberscope::pprof::Symbolizer& symbolizer) {
+void Save(const std::string& path, std::vector<TraceGeneration> generations, fiberscope::pprof::Symbolizer& symbolizer,
+          fiberscope::pprof::TraceFormat format = fiberscope::pprof::TraceFormat::kGo122) {
   const auto frames = fiberscope::pprof::MakeTraceFrames(symbolizer);
   fiberscope::pprof::StringSink sink;
-  fiberscope::pprof::Go122Encoder encoder(*frames, sink);
+  fiberscope::pprof::Go122Encoder encoder(*frames, sink, format);
   bool ok = encoder.Begin().ok();
   for (TraceGeneration& each : generations) {
     fiberscope::pprof::AddTraceReasons(each);
@@ -206,7 +207,8 @@ void TakeStorm(const std::string& directory, int traces, unsigned seed, fibersco
     }
     go_on();
     generations.push_back(trace->Stop());
-    Save(directory + "/storm-" + std::to_string(i) + ".trace", std::move(generations), symbolizer);
+    Save(directory + "/storm-" + std::to_string(i) + ".trace", std::move(generations), symbolizer,
+         i % 2 == 0 ? fiberscope::pprof::TraceFormat::kGo122 : fiberscope::pprof::TraceFormat::kGo123);
   }
   g_stop.store(true);
   foreign.join();

@@ -70,10 +70,9 @@ TEST(ExecutionTraceTest, TheFirstGenerationNamesFibersThatDoNothing) {
   scheduler.Spawn([] {}).Join();  // behind them in the queue: they wait now
   const auto trace = Start();
   std::set<uint64_t> waiting;
-  for (const DecodedEvent& each : testing::Decode(trace->Next())) {
-    if (each.type == TraceEvent::kFiberStatus && each.arguments[2] == static_cast<uint64_t>(TraceFiberStatus::kWaiting)) {
-      waiting.insert(each.arguments[0]);
-    }
+  for (const TraceStatus& each : trace->Next().statuses) {
+    if (each.waiting) waiting.insert(each.fiber);
+    EXPECT_NE(each.stack, 0u);
   }
   for (const Fiber& each : fibers) EXPECT_TRUE(waiting.contains(each.id().value));
   EXPECT_TRUE(trace->Next().batches.empty());
@@ -291,6 +290,7 @@ TEST(TraceAnnotationsTest, LabelsAreShownWhenTheyAreSetAndOnceInEachGeneration) 
   const auto trace = Start();
   channel.Send(1);
   channel.Send(2);
+  scheduler.Spawn([] {}).Join();  // behind it: it waits now
   const TraceGeneration first = trace->Next();
   channel.Close();
   fiber.Join();

@@ -40,6 +40,9 @@ class TraceWriterTest : public ::testing::Test {
   static std::vector<std::string> TextsOf(const TraceGeneration& generation) {
     std::vector<std::string> texts;
     for (const DecodedEvent& each : testing::Decode(generation)) texts.push_back(Text(each));
+    for (const TraceStatus& each : generation.statuses) {
+      texts.push_back("fiber " + std::to_string(each.fiber) + (each.waiting ? " waits" : " is runnable"));
+    }
     return texts;
   }
   std::vector<std::string> Next() { return TextsOf(tracer_->Next()); }
@@ -108,7 +111,7 @@ TEST_F(TraceWriterTest, TheFirstGenerationNamesAllFibersOnce) {
   const TracedFiber woken = Fiber(4);
   swept_ = {{waits, Traced::kWaiting}, {runnable, Traced::kRunnable}, {blocks, Traced::kBlocking}, {woken, Traced::kRunnable}};
   { TraceWriter(TraceThread::Current()).FiberUnblock(woken, 0); }
-  EXPECT_EQ(Next(), (Texts{"25 4 - 4", "21 4 1 0", "25 1 - 4", "25 2 - 1", "25 3 - 4"}));
+  EXPECT_EQ(Next(), (Texts{"25 4 - 4", "21 4 1 0", "fiber 1 waits", "fiber 2 is runnable", "fiber 3 waits"}));
   EXPECT_EQ(Stop(), Texts());
 }
 

@@ -35,6 +35,10 @@ TEST_F(TraceTest, BeginsWithTheHeadOfTheFormat) {
   }
 }
 
+TEST_F(TraceTest, AnotherFormatHasAnotherHead) {
+  EXPECT_EQ(Get("seconds=0.01&format=go1.23").body().substr(0, 16), std::string("go 1.23 trace\0\0\0", 16));
+}
+
 TEST_F(TraceTest, RefusesWhatItCannotReadAndSaysWhatItTakes) {
   const std::string seconds =
       "invalid value for \"seconds\" - must be a number of seconds, more than 0 and at most 300, such as 5 or 0.5\n";
@@ -46,7 +50,7 @@ TEST_F(TraceTest, RefusesWhatItCannotReadAndSaysWhatItTakes) {
     EXPECT_EQ(answer.waited(), std::chrono::nanoseconds(0));
   }
   EXPECT_EQ(Get("seconds=1&seconds=2").head().status, 400);
-  EXPECT_EQ(Get("format=go1.7").body(), "invalid value for \"format\" - must be go1.22\n");
+  EXPECT_EQ(Get("format=go1.7").body(), "invalid value for \"format\" - must be go1.22 or go1.23\n");
   EXPECT_EQ(Get("format=go1.7").head().status, 400);
 }
 
