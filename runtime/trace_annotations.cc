@@ -14,7 +14,8 @@ namespace fiberscope {
 
 namespace internal {
 
-// One that is open. Owned by the list of its fiber's control block; what a fiber leaves there is dropped by the next one on it.
+// One that is open. Owned by the list of its fiber's control block; what a fiber leaves there is dropped when it ends, or,
+// if nobody traces then, by the next one on the block.
 struct TraceRegionNode {
   uint64_t fiber = 0;
   uint64_t task = 0;
@@ -149,6 +150,13 @@ __attribute__((noinline)) void TraceLog(std::string_view key, std::string_view v
   const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, *worker->current());
   const auto arguments = {TaskOf(writer), writer.String(key), writer.String(value), stack};
   (void)writer.Annotate(worker->processor().traced(), Running(*worker), TraceEvent::kLog, arguments);
+}
+
+void internal::DropTraceRegions(ControlBlock& fiber) {
+  TraceRegionNode*& regions = FiberPool::TraceRegionsOf(fiber);
+  while (regions != nullptr) {
+    const std::unique_ptr<TraceRegionNode> dropped(std::exchange(regions, regions->outer));
+  }
 }
 
 uint64_t MisusedTraceRegions() { return g_misused.load(std::memory_order_relaxed); }

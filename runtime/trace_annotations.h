@@ -87,6 +87,12 @@ void TraceLog(std::string_view key, std::string_view value);
 // Ends of regions out of order, or on another fiber, since the process began.
 uint64_t MisusedTraceRegions();
 
+namespace internal {
+struct ControlBlock;
+// Those that the ending fiber has left open.
+void DropTraceRegions(ControlBlock& fiber);
+}  // namespace internal
+
 }  // namespace fiberscope
 
 #endif  // FIBERSCOPE_RUNTIME_TRACE_ANNOTATIONS_H_

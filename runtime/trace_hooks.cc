@@ -6,6 +6,7 @@
 #include "runtime/processor.h"
 #include "runtime/running_fibers.h"
 #include "runtime/scheduler_core.h"
+#include "runtime/trace_annotations.h"
 #include "runtime/trace/trace_reason.h"
 #include "runtime/worker.h"
 
@@ -143,7 +144,9 @@ __attribute__((noinline)) void TracePark(Worker& worker, WaitReason reason) {
 
 __attribute__((noinline)) void TraceExit(Worker& worker) {
   TraceWriter writer(worker.trace_thread());
-  if (writer.on()) writer.FiberDestroy(worker.processor().traced(), Running(worker));
+  if (!writer.on()) return;
+  writer.FiberDestroy(worker.processor().traced(), Running(worker));
+  DropTraceRegions(*worker.current());
 }
 
 __attribute__((noinline)) void TraceBlockingBegin(Worker& worker, const Registers& here) {
