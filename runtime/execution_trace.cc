@@ -5,6 +5,8 @@
 #include "runtime/control_block.h"
 #include "runtime/fiber_pool.h"
 #include "runtime/fiber_state.h"
+#include "runtime/trace/trace_stacks.h"
+#include "runtime/trace/trace_strings.h"
 #include "runtime/trace/tracer.h"
 #include "runtime/trace_hooks.h"
 
@@ -55,5 +57,9 @@ TraceGeneration ExecutionTrace::Next() { return tracer_->Next(); }
 TraceGeneration ExecutionTrace::Stop() { return tracer_->Stop(); }
 
 uint64_t ExecutionTrace::dropped_events() { return internal::DroppedTraceEvents(); }
+
+uint64_t ExecutionTrace::lost_stacks() { return internal::LostTraceStacks(); }
+
+uint64_t ExecutionTrace::lost_texts() { return internal::LostTraceStrings(); }
 
 }  // namespace fiberscope

@@ -46,6 +46,9 @@ class ExecutionTrace {
   // Events that were left out because they would not have fitted what the trace said before, since the process began. More than
   // a few at the beginnings of traces are a fault in Fiberscope.
   static uint64_t dropped_events();
+  // Stacks and texts for which there was no room (32 MiB of distinct stacks; 8 MiB of texts a generation): shown as none.
+  static uint64_t lost_stacks();
+  static uint64_t lost_texts();
 
  private:
   explicit ExecutionTrace(std::unique_ptr<internal::Tracer> tracer);

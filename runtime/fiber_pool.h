@@ -19,7 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/control_block.h"
-#include "runtime/trace/trace_writer.h"
+#include "runtime/trace/traced_state.h"
 
 namespace fiberscope::internal {
 
@@ -42,12 +42,12 @@ class PoolShard {
   // Single writer: plain load, add, store.
   void CountSpawned() { Increment(spawned_); }
   void CountFinished() { Increment(finished_); }
-  // The processor that has the shard, in traces: the number outlives schedulers, and so does what a trace knows of it.
-  TracedProcessor& traced() { return traced_; }
-
   // Of all borrowers so far.
   uint64_t spawned() const { return spawned_.load(std::memory_order_relaxed); }
   uint64_t finished() const { return finished_.load(std::memory_order_relaxed); }
+
+  // The processor that has the shard, in traces: the number outlives schedulers, and so does what a trace knows of it.
+  TracedProcessor& traced() { return traced_; }
 
  private:
   friend class FiberPool;

@@ -1,8 +1,6 @@
 #include "runtime/instant.h"
 
-#include <linux/membarrier.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +13,7 @@
 #include "runtime/base/check.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/futex.h"
+#include "runtime/base/process_fence.h"
 #include "runtime/fiber_pool.h"
 #include "runtime/read_fiber.h"
 #include "runtime/saved_registers.h"
@@ -159,14 +158,6 @@ void RecordRunning(InstantWord instant, const HeldThread& thread, StateWord word
   Describe(*thread.stands_on, word, *record);
 }
 
-bool Membarrier(int command) { return syscall(SYS_membarrier, command, 0, 0) == 0; }
-
-// Registers the process at the first call.
-bool CanFenceAllThreads() {
-  static const bool can = Membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
-  return can;
-}
-
 // Never given back; untouched pages cost nothing.
 char* RecordMemory() {
   static char* const memory = [] {
@@ -269,7 +260,7 @@ Instant::Instant(size_t record_bytes) : lock_(g_mutex, std::defer_lock) {
   word_ = InstantWord{number << 2}.In(Phase::kGathering);
   g_instant.store(word_.bits, std::memory_order_seq_cst);
   is_open_ = true;
-  if (Membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) return;
+  if (FenceAllThreads()) return;
   Declare(false);
   Close();
 }

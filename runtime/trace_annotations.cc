@@ -29,9 +29,8 @@ struct TraceRegionNode {
 namespace {
 
 using internal::ControlBlock;
-using internal::TracedFiber;
+using internal::TracedFiberOf;
 using internal::TraceRegionNode;
-using internal::TraceThread;
 using internal::TraceWriter;
 using internal::Worker;
 
@@ -48,11 +47,6 @@ constinit std::atomic<uint64_t> g_misused{0};
 Worker* WorkerToTrace() {
   Worker* const worker = Worker::Current();
   return worker != nullptr && worker->current() != nullptr && worker->has_processor() ? worker : nullptr;
-}
-
-TracedFiber Running(const Worker& worker) {
-  ControlBlock& fiber = *worker.current();
-  return {fiber.fiber_id().value, &fiber.trace, fiber.entry_pc.load(std::memory_order_relaxed)};
 }
 
 uint64_t TaskOf(const TraceWriter& writer) {
@@ -83,7 +77,7 @@ __attribute__((noinline)) void TraceTask::Begin(std::string_view name) {
     const uint64_t id = g_next_task.fetch_add(1, std::memory_order_relaxed);
     const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, *worker->current());
     const auto arguments = {id, TaskOf(writer), writer.String(name), stack};
-    if (!writer.Annotate(worker->processor().traced(), Running(*worker), TraceEvent::kTaskBegin, arguments)) return;
+    if (!writer.Annotate(worker->processor().traced(), TracedFiberOf(*worker), TraceEvent::kTaskBegin, arguments)) return;
     id_ = id;
     trace_ = writer.base();
   }
@@ -97,7 +91,7 @@ __attribute__((noinline)) void TraceTask::End() {
   TraceWriter writer(worker->trace_thread());
   if (!writer.on() || writer.base() != trace_) return;
   const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, *worker->current());
-  (void)writer.Annotate(worker->processor().traced(), Running(*worker), TraceEvent::kTaskEnd, {id_, stack});
+  (void)writer.Annotate(worker->processor().traced(), TracedFiberOf(*worker), TraceEvent::kTaskEnd, {id_, stack});
 }
 
 __attribute__((noinline)) void TraceRegion::Begin(std::string_view name) {
@@ -109,7 +103,7 @@ __attribute__((noinline)) void TraceRegion::Begin(std::string_view name) {
   const uint64_t task = TaskOf(writer);
   const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, fiber);
   const auto arguments = {task, writer.String(name), stack};
-  if (!writer.Annotate(worker->processor().traced(), Running(*worker), TraceEvent::kRegionBegin, arguments)) return;
+  if (!writer.Annotate(worker->processor().traced(), TracedFiberOf(*worker), TraceEvent::kRegionBegin, arguments)) return;
   TraceRegionNode*& regions = RegionsOf(fiber);
   node_ = regions = new TraceRegionNode{fiber.fiber_id().value, task, writer.base(), std::string(name), regions};
 }
@@ -137,7 +131,7 @@ __attribute__((noinline)) void TraceRegion::End() {
     last = node.get() == node_;
     if (!writer.on() || writer.base() != node->trace) continue;
     const auto arguments = {node->task, writer.String(node->name), stack};
-    (void)writer.Annotate(worker->processor().traced(), Running(*worker), TraceEvent::kRegionEnd, arguments);
+    (void)writer.Annotate(worker->processor().traced(), TracedFiberOf(*worker), TraceEvent::kRegionEnd, arguments);
   }
 }
 
@@ -149,7 +143,7 @@ __attribute__((noinline)) void TraceLog(std::string_view key, std::string_view v
   if (!writer.on()) return;
   const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, *worker->current());
   const auto arguments = {TaskOf(writer), writer.String(key), writer.String(value), stack};
-  (void)writer.Annotate(worker->processor().traced(), Running(*worker), TraceEvent::kLog, arguments);
+  (void)writer.Annotate(worker->processor().traced(), TracedFiberOf(*worker), TraceEvent::kLog, arguments);
 }
 
 void internal::DropTraceRegions(ControlBlock& fiber) {

@@ -29,11 +29,6 @@ TracedFiber FiberOfBlock(ControlBlock& block) {
   return {block.id.load(std::memory_order_relaxed), &block.trace, block.entry_pc.load(std::memory_order_relaxed)};
 }
 
-TracedFiber Running(const Worker& worker) {
-  ControlBlock* const fiber = worker.current();
-  return fiber == nullptr ? TracedFiber() : FiberOfBlock(*fiber);
-}
-
 // "route=/order, tenant=7".
 void WriteLabels(TraceWriter& writer, Worker& worker, ControlBlock& fiber, const LabelsRep* labels) {
   std::string text;
@@ -52,6 +47,11 @@ void WriteLabels(TraceWriter& writer, Worker& worker, ControlBlock& fiber, const
 uintptr_t AddressOf(void (*function)()) { return reinterpret_cast<uintptr_t>(function) + 1; }
 
 }  // namespace
+
+TracedFiber TracedFiberOf(const Worker& worker) {
+  ControlBlock* const fiber = worker.current();
+  return fiber == nullptr ? TracedFiber() : FiberOfBlock(*fiber);
+}
 
 __attribute__((noinline)) void TraceProcessorStart(Worker& worker) {
   TraceWriter writer(worker.trace_thread());
@@ -76,7 +76,7 @@ __attribute__((noinline)) void TraceSpawn(ControlBlock& spawned) {
   if (worker == nullptr || !worker->has_processor()) return writer.FiberBorn(FiberOfBlock(spawned));
   ControlBlock* const parent = worker->current();
   const uint64_t stack = parent != nullptr ? FIBERSCOPE_CALLERS_STACK(writer, *parent) : 0;
-  writer.FiberCreate(worker->processor().traced(), Running(*worker), FiberOfBlock(spawned), stack);
+  writer.FiberCreate(worker->processor().traced(), TracedFiberOf(*worker), FiberOfBlock(spawned), stack);
 }
 
 __attribute__((noinline)) void TraceUnpark(ControlBlock& fiber) {
@@ -132,20 +132,21 @@ __attribute__((noinline)) void TraceYield(Worker& worker) {
   TraceWriter writer(worker.trace_thread());
   if (!writer.on()) return;
   const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, *worker.current());
-  writer.FiberStop(worker.processor().traced(), Running(worker), kYieldTraceReason, stack);
+  writer.FiberStop(worker.processor().traced(), TracedFiberOf(worker), kYieldTraceReason, stack);
 }
 
 __attribute__((noinline)) void TracePark(Worker& worker, WaitReason reason) {
   TraceWriter writer(worker.trace_thread());
   if (!writer.on()) return;
   const uint64_t stack = FIBERSCOPE_CALLERS_STACK(writer, *worker.current());
-  writer.FiberBlock(worker.processor().traced(), Running(worker), kFirstWaitTraceReason + static_cast<uint64_t>(reason), stack);
+  const uint64_t why = kFirstWaitTraceReason + static_cast<uint64_t>(reason);
+  writer.FiberBlock(worker.processor().traced(), TracedFiberOf(worker), why, stack);
 }
 
 __attribute__((noinline)) void TraceExit(Worker& worker) {
   TraceWriter writer(worker.trace_thread());
   if (!writer.on()) return;
-  writer.FiberDestroy(worker.processor().traced(), Running(worker));
+  writer.FiberDestroy(worker.processor().traced(), TracedFiberOf(worker));
   DropTraceRegions(*worker.current());
 }
 
@@ -153,7 +154,7 @@ __attribute__((noinline)) void TraceBlockingBegin(Worker& worker, const Register
   TraceWriter writer(worker.trace_thread());
   if (!writer.on()) return;
   const uint64_t stack = writer.Stack(worker.current()->stack(), here.pc, here.sp, &here);
-  writer.BlockingBegin(worker.processor().traced(), Running(worker), stack);
+  writer.BlockingBegin(worker.processor().traced(), TracedFiberOf(worker), stack);
 }
 
 __attribute__((noinline)) void TraceBlockingHandOff(Processor& processor) {
@@ -161,14 +162,12 @@ __attribute__((noinline)) void TraceBlockingHandOff(Processor& processor) {
   if (writer.on()) writer.BlockingHandOff(processor.traced());
 }
 
-__attribute__((noinline)) void TraceBlockingEnd(Worker& worker) {
+__attribute__((noinline)) void TraceBlockingEnd(Worker& worker, bool kept) {
   TraceWriter writer(worker.trace_thread());
-  if (writer.on()) writer.BlockingEnd(worker.processor().traced(), Running(worker));
-}
-
-__attribute__((noinline)) void TraceBlockingEndLost(Worker& worker) {
-  TraceWriter writer(worker.trace_thread());
-  if (writer.on()) writer.BlockingEndLost(worker.has_processor() ? &worker.processor().traced() : nullptr, Running(worker));
+  if (!writer.on()) return;
+  TracedProcessor* const has = worker.has_processor() ? &worker.processor().traced() : nullptr;
+  if (kept) return writer.BlockingEnd(*has, TracedFiberOf(worker));
+  writer.BlockingEndLost(has, TracedFiberOf(worker));
 }
 
 std::vector<TracedRunning> TraceRunningNow() {

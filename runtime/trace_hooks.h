@@ -25,6 +25,9 @@ namespace fiberscope::internal {
 class Processor;
 class Worker;
 
+// The fiber that runs on the worker, or none, as a trace sees it.
+TracedFiber TracedFiberOf(const Worker& worker);
+
 // The calling thread's worker has taken a processor, or is about to give its up.
 void TraceProcessorStart(Worker& worker);
 void TraceProcessorStop();
@@ -48,8 +51,8 @@ void TraceExit(Worker& worker);
 void TraceLabels();  // they have changed; any thread
 void TraceBlockingBegin(Worker& worker, const Registers& here);
 void TraceBlockingHandOff(Processor& processor);
-void TraceBlockingEnd(Worker& worker);
-void TraceBlockingEndLost(Worker& worker);  // perhaps with another processor
+// `kept`: with the processor that it had. Otherwise perhaps with another one.
+void TraceBlockingEnd(Worker& worker, bool kept);
 
 // Threads that run a fiber with a processor at the moment. Any thread.
 std::vector<TracedRunning> TraceRunningNow();

@@ -64,10 +64,14 @@ void Worker::Detach() {
 }
 
 void Worker::Adopt(Processor& processor) {
+  Take(processor);
+  if (TraceOn()) TraceProcessorStart(*this);
+}
+
+void Worker::Take(Processor& processor) {
   processor_ = &processor;
   processor.set_worker(this);
   processor.status().Run();
-  if (TraceOn()) TraceProcessorStart(*this);
 }
 
 void Worker::Run() {
@@ -296,18 +300,14 @@ bool Worker::EnterBlocking(Worker& worker, const Registers& here, bool expect_lo
 void Worker::LeaveBlocking(Worker& worker) {
   ControlBlock& self = *worker.current();
   Processor& before = *worker.blocking_processor_;
-  if (before.status().LeaveBlocking(worker.blocking_ticket_)) {
+  const bool kept = before.status().LeaveBlocking(worker.blocking_ticket_);
+  if (kept) {
     worker.processor_ = &before;
-    if (TraceOn()) TraceBlockingEnd(worker);
   } else if (IdleNode* const idle = worker.core_.idle().TakeProcessor()) {
-    // Not by Adopt(): in a trace the call ends, then the processor is taken.
-    worker.processor_ = static_cast<Processor*>(idle);
-    worker.processor_->set_worker(&worker);
-    worker.processor_->status().Run();
-    if (TraceOn()) TraceBlockingEndLost(worker);
-  } else if (TraceOn()) {
-    TraceBlockingEndLost(worker);
+    worker.Take(static_cast<Processor&>(*idle));
   }
+  // Here, and in one: in a trace the call ends first, then another processor is taken.
+  if (TraceOn()) TraceBlockingEnd(worker, kept);
   self.state.LeaveBlocking();
   BeforeRun(self, FiberState::kBlocking);
   if (worker.processor_ == nullptr) {

@@ -114,6 +114,7 @@ class Worker : public RunningFiber {
   ControlBlock* WaitForTurn();
   void HandOver(ControlBlock& fiber);
   bool AcquireProcessor();
+  void Take(Processor& processor);  // Adopt(), which a trace does not see
   Processor& GiveUpProcessor();
   ControlBlock* TakeInjected(bool oldest);
   ControlBlock* Steal();

@@ -1,4 +1,4 @@
-// A trace as the bytes that `go tool trace` reads, from Go 1.22 on, or from 1.23 on: those hold the names of idle fibers, too.
+// A trace as the bytes that `go tool trace` reads, from Go 1.22 on, or from 1.23 on: there idle fibers have stacks, too.
 //
 //   Go122Encoder encoder(frames, sink, TraceFormat::kGo122);
 //   status = encoder.Begin();

@@ -18,7 +18,7 @@ namespace fiberscope {
 struct TraceBatch {
   static constexpr size_t kMaxBytes = 32 << 10;
 
-  uint64_t thread = 0;  // the kernel's number, or kNoTraceThread
+  uint64_t thread = 0;  // the kernel's number
   uint64_t time = 0;    // in ticks; the first event's time counts from here
   std::string data = {};
 };

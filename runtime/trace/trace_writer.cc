@@ -23,6 +23,7 @@ constexpr size_t kMaxEventBytes = 1 + 5 * 10;
 struct Threads {
   std::mutex mutex;
   std::vector<std::unique_ptr<TraceThread>> all;  // GUARDED_BY(mutex)
+  bool looked_at = false;                         // GUARDED_BY(mutex): by the flip; there is one at a time
 };
 
 Threads& TheThreads() {
@@ -79,6 +80,8 @@ __attribute__((noinline)) TraceThread* TraceThread::Current() {
     owner.thread = made.get();
     Threads& threads = TheThreads();
     const std::lock_guard lock(threads.mutex);
+    // Workers come and go without any trace, too.
+    if (!threads.looked_at) ForgetEnded(threads.all);
     threads.all.push_back(std::move(made));
   }
   return owner.thread;
@@ -95,10 +98,29 @@ void TraceThread::ForEach(void (*visit)(TraceThread&, void*), void* argument) {
   for (TraceThread* const each : all) visit(*each, argument);
 }
 
-void TraceThread::Sweep() {
+size_t TraceThread::count() {
   Threads& threads = TheThreads();
   const std::lock_guard lock(threads.mutex);
-  std::erase_if(threads.all, [](const std::unique_ptr<TraceThread>& each) {
+  return threads.all.size();
+}
+
+void TraceThread::BeginLooking() {
+  Threads& threads = TheThreads();
+  const std::lock_guard lock(threads.mutex);
+  threads.looked_at = true;
+}
+
+void TraceThread::EndLooking() {
+  Threads& threads = TheThreads();
+  const std::lock_guard lock(threads.mutex);
+  threads.looked_at = false;
+  ForgetEnded(threads.all);
+}
+
+// What they wrote and nobody has taken yet stays.
+void TraceThread::ForgetEnded(std::vector<std::unique_ptr<TraceThread>>& threads) {
+  std::erase_if(threads, [](const std::unique_ptr<TraceThread>& each) {
+    // Acquire pairs with the release at the thread's end: its buffers are as it left them.
     if (!each->ended_.load(std::memory_order_acquire)) return false;
     return std::ranges::all_of(each->buffers_, [](const Buffer& buffer) { return buffer.used == 0 && buffer.full.empty(); });
   });
@@ -281,10 +303,10 @@ bool TraceWriter::TakeProcessor(TracedProcessor& processor) {
 
 bool TraceWriter::TakeFiber(const TracedFiber& fiber, bool runs_already) {
   TraceThread& t = *thread_;
-  const bool unknown = fiber.state->Load().generation() < base_;
+  const bool is_unknown = fiber.state->Load().generation() < base_;
   if (!Mention(fiber, runs_already ? Traced::kRunning : Traced::kRunnable)) return false;
   TracedWord word = fiber.state->Load();
-  if (word.state() == Traced::kRunning && unknown) {
+  if (word.state() == Traced::kRunning && is_unknown) {
     t.fiber_ = fiber;
     return true;
   }

@@ -28,6 +28,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,17 +55,6 @@ inline bool TraceOn() { return __builtin_expect(g_trace_generation.load(std::mem
 // One unit of time in a trace is 64 ns, as in Go's: shorter numbers, and no clock is finer between threads.
 inline constexpr uint64_t kTraceTicksPerSecond = 1'000'000'000 / 64;
 
-struct TracedFiber {
-  uint64_t id = 0;
-  TracedState* state = nullptr;  // null: no fiber
-  uintptr_t entry_pc = 0;
-};
-
-struct TracedProcessor {
-  uint64_t number = 0;  // of all processors of the process that exist at the time: dense
-  TracedState state;
-};
-
 // What a thread runs that nothing has been heard of in a trace.
 struct TracedRunning {
   class TraceThread* thread = nullptr;
@@ -78,7 +68,12 @@ class TraceThread {
   // The calling thread's; made at the first call. Null at the very end of a thread. Not inlined: on another thread after a switch.
   static TraceThread* Current();
 
-  // -- For the flip.
+  // Of threads that have ended, too, until a flip or the next thread's first call clears them away.
+  static size_t count();
+
+  // -- For the flip, which first says that it looks at them: no record goes away from then on until it says that it has done.
+  static void BeginLooking();
+  static void EndLooking();
   static void ForEach(void (*visit)(TraceThread&, void*), void* argument);
   // Waits until no section is going on that began before the call.
   void AwaitSection() const;
@@ -89,8 +84,6 @@ class TraceThread {
   // After AwaitSection: whether it was in a section of that generation.
   bool entered(uint32_t generation) const { return entered_[generation % 2] == generation; }
   uint64_t id() const { return id_; }
-  // Frees those of threads that have ended.
-  static void Sweep();
 
  private:
   friend class TraceWriter;
@@ -103,6 +96,7 @@ class TraceThread {
   };
 
   explicit TraceThread(uint64_t id) : id_(id) {}
+  static void ForgetEnded(std::vector<std::unique_ptr<TraceThread>>& threads);
 
   const uint64_t id_;
   std::atomic<uint32_t> section_{0};  // odd: in one

@@ -62,6 +62,17 @@ class TracedState {
   std::atomic<uint64_t> word_{0};
 };
 
+struct TracedFiber {
+  uint64_t id = 0;
+  TracedState* state = nullptr;  // null: no fiber
+  uintptr_t entry_pc = 0;
+};
+
+struct TracedProcessor {
+  uint64_t number = 0;  // of all processors of the process that exist at the time: dense
+  TracedState state;
+};
+
 }  // namespace fiberscope::internal
 
 #endif  // FIBERSCOPE_RUNTIME_TRACE_TRACED_STATE_H_

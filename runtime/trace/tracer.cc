@@ -1,14 +1,12 @@
 #include "runtime/trace/tracer.h"
 
-#include <linux/membarrier.h>
 #include <pthread.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 #include <vector>
 
+#include "runtime/base/process_fence.h"
 #include "runtime/base/tick_clock.h"
 #include "runtime/trace/trace_strings.h"
 #include "runtime/unwind/unwind_table.h"
@@ -20,11 +18,9 @@ constinit std::atomic<bool> g_in_use{false};
 // Of the last generation of the last trace. Owned by whoever has g_in_use.
 constinit uint32_t g_last_generation = 0;
 
-bool Membarrier(int command) { return syscall(SYS_membarrier, command, 0, 0) == 0; }
-
-// Registers the process at the first call. In the child of a fork there is no tracer, and nothing is recorded any more.
+// In the child of a fork there is no tracer, and nothing is recorded any more.
 bool Prepare() {
-  static const bool can = Membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) &&
+  static const bool can = CanFenceAllThreads() &&
                           pthread_atfork(nullptr, nullptr, [] { g_trace_generation.store(0, std::memory_order_relaxed); }) == 0;
   return can;
 }
@@ -91,6 +87,7 @@ TraceGeneration Tracer::Cut(bool last) {
   cut.ticks_per_second = kTraceTicksPerSecond;
   // Code may have been loaded meanwhile; its stacks end where the table does.
   UnwindTable::Refresh();
+  TraceThread::BeginLooking();
   std::vector<TracedRunning> running;
   if (generation_ == base_) {
     SweepFibers(cut.statuses);
@@ -105,7 +102,7 @@ TraceGeneration Tracer::Cut(bool last) {
     g_trace_processors_due.store(true, std::memory_order_relaxed);
     g_trace_generation.store(++generation_, std::memory_order_seq_cst);
   }
-  Membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+  FenceAllThreads();
   struct Taking {
     uint32_t ended;
     std::vector<TraceBatch>& batches;
@@ -119,7 +116,7 @@ TraceGeneration Tracer::Cut(bool last) {
       &taking);
   std::erase_if(running, [ended](const TracedRunning& each) { return each.thread->entered(ended); });
   for (const TracedRunning& each : running) cut.batches.push_back(MakeRunningBatch(each, cut.start));
-  TraceThread::Sweep();
+  TraceThread::EndLooking();
   cut.stacks = TraceStacksOf(ended);
   cut.strings = TakeTraceStrings(ended);
   return cut;

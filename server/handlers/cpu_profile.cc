@@ -1,7 +1,5 @@
 #include "server/handlers/cpu_profile.h"
 
-#include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -11,23 +9,20 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "pprof/encode/proto_encoder.h"
 #include "pprof/mappings.h"
 #include "pprof/sources/cpu.h"
 #include "runtime/cpu_profiler.h"
+#include "server/handlers/exclusive.h"
 #include "server/http/query.h"
 
 namespace fiberscope::server {
 namespace {
 
-using std::chrono::steady_clock;
-
 constexpr int64_t kDefaultSeconds = 30;
 constexpr int64_t kMaxSeconds = 300;
 
-// When the profile that some request is taking ends. There is one at a time in the process.
-constinit std::atomic<steady_clock::rep> g_ends_at{0};
+constinit Exclusive g_exclusive;
 
 struct Parameters {
   std::chrono::seconds seconds{kDefaultSeconds};
@@ -47,17 +42,6 @@ absl::StatusOr<Parameters> ParseParameters(const Request& request) {
   return parameters;
 }
 
-Response StartError(const absl::Status& status) {
-  const bool in_use = status.code() == absl::StatusCode::kAlreadyExists;
-  Response response = ErrorResponse(in_use ? 429 : 500, absl::StrCat("Could not enable CPU profiling: ", status.message()));
-  if (in_use) {
-    const steady_clock::time_point ends_at{steady_clock::duration(g_ends_at.load(std::memory_order_relaxed))};
-    const auto left = std::chrono::ceil<std::chrono::seconds>(ends_at - steady_clock::now());
-    response.head.fields.emplace_back("Retry-After", absl::StrCat(std::max<int64_t>(left.count(), 1)));
-  }
-  return response;
-}
-
 ResponseHead Head() {
   return {.content_type = "application/octet-stream", .fields = {{"Content-Disposition", "attachment; filename=\"profile\""}}};
 }
@@ -69,8 +53,8 @@ absl::Status Write(const CpuProfile& sampled, pprof::Symbolizer& symbolizer, Cpu
 
 void TakeProfile(const Parameters& parameters, pprof::Symbolizer& symbolizer, CpuProfileFormat format, ResponseWriter& writer) {
   absl::StatusOr<std::unique_ptr<CpuProfiler>> profiler = CpuProfiler::Start(parameters.profiler);
-  if (!profiler.ok()) return writer.Send(StartError(profiler.status()));
-  g_ends_at.store((steady_clock::now() + parameters.seconds).time_since_epoch().count(), std::memory_order_relaxed);
+  if (!profiler.ok()) return writer.Send(g_exclusive.Refusal("Could not enable CPU profiling", profiler.status()));
+  g_exclusive.TakenFor(parameters.seconds);
   writer.Begin(Head());
   absl::Status status = writer.WaitFor(parameters.seconds);
   const CpuProfile sampled = (*profiler)->Stop();

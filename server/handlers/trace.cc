@@ -1,7 +1,6 @@
 #include "server/handlers/trace.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -12,25 +11,22 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "pprof/trace/go122_encoder.h"
 #include "pprof/trace/trace_frames.h"
 #include "pprof/trace/trace_reason_text.h"
 #include "runtime/execution_trace.h"
+#include "server/handlers/exclusive.h"
 #include "server/http/query.h"
 
 namespace fiberscope::server {
 namespace {
-
-using std::chrono::steady_clock;
 
 constexpr double kDefaultSeconds = 1;
 constexpr double kMaxSeconds = 300;
 constexpr std::chrono::nanoseconds kGeneration = std::chrono::seconds(1);
 constexpr uint64_t kMaxBytes = 256 << 20;
 
-// When the trace that some request is taking ends. There is one at a time in the process.
-constinit std::atomic<steady_clock::rep> g_ends_at{0};
+constinit Exclusive g_exclusive;
 
 absl::StatusOr<std::chrono::nanoseconds> ParseSeconds(const Query& query) {
   const absl::StatusOr<std::optional<std::string>> text = query.Get("seconds");
@@ -67,19 +63,6 @@ absl::StatusOr<Parameters> ParseParameters(const Request& request) {
   return parameters;
 }
 
-Response StartError(const absl::Status& status) {
-  const bool in_use = status.code() == absl::StatusCode::kAlreadyExists;
-  const bool impossible = status.code() == absl::StatusCode::kUnimplemented;
-  Response response =
-      ErrorResponse(in_use ? 429 : impossible ? 501 : 500, absl::StrCat("Could not enable tracing: ", status.message()));
-  if (in_use) {
-    const steady_clock::time_point ends_at{steady_clock::duration(g_ends_at.load(std::memory_order_relaxed))};
-    const auto left = std::chrono::ceil<std::chrono::seconds>(ends_at - steady_clock::now());
-    response.head.fields.emplace_back("Retry-After", absl::StrCat(std::max<int64_t>(left.count(), 1)));
-  }
-  return response;
-}
-
 ResponseHead Head() {
   return {.content_type = "application/octet-stream", .fields = {{"Content-Disposition", "attachment; filename=\"trace\""}}};
 }
@@ -104,8 +87,8 @@ absl::Status Record(ExecutionTrace& trace, const Parameters& wanted, pprof::Symb
 
 void TakeTrace(const Parameters& wanted, pprof::Symbolizer& symbolizer, ResponseWriter& writer) {
   absl::StatusOr<std::unique_ptr<ExecutionTrace>> trace = ExecutionTrace::Start();
-  if (!trace.ok()) return writer.Send(StartError(trace.status()));
-  g_ends_at.store((steady_clock::now() + wanted.time).time_since_epoch().count(), std::memory_order_relaxed);
+  if (!trace.ok()) return writer.Send(g_exclusive.Refusal("Could not enable tracing", trace.status()));
+  g_exclusive.TakenFor(wanted.time);
   writer.Begin(Head());
   if (const absl::Status status = Record(**trace, wanted, symbolizer, writer); status.ok()) {
     (void)writer.Finish();

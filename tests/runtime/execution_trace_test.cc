@@ -22,6 +22,7 @@
 #include "runtime/trace_annotations.h"
 #include "runtime/trace/trace_event.h"
 #include "runtime/trace/trace_reason.h"
+#include "runtime/trace/trace_writer.h"
 #include "runtime/wait_reason.h"
 #include "tests/testing/trace_events.h"
 
@@ -297,6 +298,15 @@ TEST(TraceAnnotationsTest, LabelsAreShownWhenTheyAreSetAndOnceInEachGeneration) 
   scheduler.Stop();
   EXPECT_EQ(Annotations(trace->Stop()), (Said{"labels route=/order"}));
   EXPECT_LE(Annotations(first).size(), 1u);
+}
+
+TEST(ExecutionTraceTest, ThreadsThatHaveEndedLeaveNothingBehind) {
+  for (int i = 0; i < 50; ++i) Scheduler scheduler({.processors = 2});
+  const size_t before = internal::TraceThread::count();
+  for (int i = 0; i < 50; ++i) Scheduler scheduler({.processors = 2});
+  EXPECT_LE(internal::TraceThread::count(), before + 4);
+  Start()->Stop();
+  EXPECT_LE(internal::TraceThread::count(), before);
 }
 
 TEST(ExecutionTraceTest, OneAtATime) {
