@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "pprof/trace/trace_reason_text.h"
 #include "pprof/utf8.h"
 #include "runtime/trace/trace_event.h"
 
@@ -91,9 +92,8 @@ absl::Status Go122Encoder::PutStatuses(const TraceGeneration& generation) {
   std::string data;
   for (size_t i = 0; i < generation.statuses.size(); ++i) {
     const TraceStatus& each = generation.statuses[i];
-    const TraceFiberStatus status = each.waiting ? TraceFiberStatus::kWaiting : TraceFiberStatus::kRunnable;
     data.push_back(format_ == TraceFormat::kGo122 ? static_cast<char>(TraceEvent::kFiberStatus) : kStatusWithStack);
-    for (const uint64_t number : {uint64_t{0}, each.fiber, kNoTraceThread, static_cast<uint64_t>(status)}) {
+    for (const uint64_t number : {uint64_t{0}, each.fiber, each.thread, static_cast<uint64_t>(each.status)}) {
       AppendVarint(data, number);
     }
     if (format_ != TraceFormat::kGo122) AppendVarint(data, each.stack);
@@ -142,6 +142,9 @@ absl::Status Go122Encoder::Write(const TraceGeneration& generation) {
     stacks.Add(record);
   }
   Table texts(kStrings);
+  for (uint64_t number = 1; number < kFirstTraceString; ++number) {
+    if (const std::string_view reason = TraceReasonText(number); !reason.empty()) texts.Add(StringRecord(number, reason));
+  }
   for (const TraceString& each : generation.strings) texts.Add(StringRecord(each.number, each.text));
   for (const auto& [text, number] : strings.numbers()) texts.Add(StringRecord(number, text));
   std::string frequency(1, kFrequency);

@@ -32,12 +32,11 @@ const char* Text(WaitReason reason) {
 
 }  // namespace
 
-void AddTraceReasons(TraceGeneration& generation) {
-  for (int i = 0; i < kWaitReasonCount; ++i) {
-    generation.strings.push_back({kFirstWaitTraceReason + static_cast<uint64_t>(i), Text(static_cast<WaitReason>(i))});
-  }
-  generation.strings.push_back({kYieldTraceReason, "runtime.Gosched"});
-  generation.strings.push_back({kUnknownTraceReason, "unspecified"});
+std::string_view TraceReasonText(uint64_t number) {
+  if (number == kYieldTraceReason) return "runtime.Gosched";
+  if (number == kUnknownTraceReason) return "unspecified";
+  if (number < kFirstWaitTraceReason || number >= kFirstWaitTraceReason + kWaitReasonCount) return "";
+  return Text(static_cast<WaitReason>(number - kFirstWaitTraceReason));
 }
 
 }  // namespace fiberscope::pprof

@@ -9,8 +9,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
+
+#include "runtime/trace/trace_event.h"
 
 namespace fiberscope {
 
@@ -23,11 +26,11 @@ struct TraceBatch {
   std::string data = {};
 };
 
-// Numbers below are of reasons to stop running (trace_reason.h), which the runtime does not spell.
+// Numbers below are of reasons to stop running (trace_reason.h), which the runtime does not spell and no generation lists.
 inline constexpr uint64_t kFirstTraceString = 100;
 
 struct TraceString {
-  uint64_t number = 0;  // not 0, which is ""
+  uint64_t number = 0;       // from kFirstTraceString on
   std::string text = {};     // at most 1024 bytes
 };
 
@@ -49,8 +52,9 @@ struct TraceSample {
 // What a fiber was doing to which nothing had happened in the first generation.
 struct TraceStatus {
   uint64_t fiber = 0;
-  bool waiting = false;  // else it is runnable
-  uint64_t stack = 0;    // of its entry function
+  TraceFiberStatus status = TraceFiberStatus::kWaiting;  // not kRunning: a batch of the thread that runs it says that
+  uint64_t thread = kNoTraceThread;                      // of kBlocking
+  uint64_t stack = 0;                                    // of its entry function
 };
 
 struct TraceGeneration {
@@ -62,7 +66,17 @@ struct TraceGeneration {
   std::vector<TraceString> strings = {};
   std::vector<TraceStack> stacks = {};
   std::vector<TraceSample> samples = {};
+
+  // Of events alone.
+  uint64_t recorded_bytes() const {
+    uint64_t bytes = 0;
+    for (const TraceBatch& batch : batches) bytes += batch.data.size();
+    return bytes;
+  }
 };
+
+// Consecutive ones.
+using TraceGenerations = std::vector<std::shared_ptr<const TraceGeneration>>;
 
 }  // namespace fiberscope
 

@@ -62,10 +62,12 @@ void Tracer::SweepFibers(std::vector<TraceStatus>& statuses) {
     const TracedWord word = fiber.state->Load();
     if (word.generation() >= base_) return;  // whoever mentioned it said what it was doing
     // Those in blocking calls began them before the trace: readers would want to know on which thread, which only that may say.
-    const Traced shown = state == Traced::kRunnable ? Traced::kRunnable : Traced::kWaiting;
-    if (!fiber.state->Replace(word, TracedWord::Of(shown, generation_))) return;
+    const bool runnable = state == Traced::kRunnable;
+    if (!fiber.state->Replace(word, TracedWord::Of(runnable ? Traced::kRunnable : Traced::kWaiting, generation_))) return;
     const uint64_t stack = fiber.entry_pc == 0 ? 0 : stacks_.NumberOf(generation_, fiber.entry_pc + 1);
-    statuses.push_back({.fiber = fiber.id, .waiting = shown == Traced::kWaiting, .stack = stack});
+    statuses.push_back({.fiber = fiber.id,
+                        .status = runnable ? TraceFiberStatus::kRunnable : TraceFiberStatus::kWaiting,
+                        .stack = stack});
   });
 }
 

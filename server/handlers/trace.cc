@@ -4,18 +4,22 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "pprof/trace/go122_encoder.h"
 #include "pprof/trace/trace_frames.h"
-#include "pprof/trace/trace_reason_text.h"
 #include "runtime/execution_trace.h"
 #include "server/handlers/exclusive.h"
+#include "server/handlers/trace_output.h"
 #include "server/http/query.h"
 
 namespace fiberscope::server {
@@ -24,7 +28,6 @@ namespace {
 constexpr double kDefaultSeconds = 1;
 constexpr double kMaxSeconds = 300;
 constexpr std::chrono::nanoseconds kGeneration = std::chrono::seconds(1);
-constexpr uint64_t kMaxBytes = 256 << 20;
 
 constinit Exclusive g_exclusive;
 
@@ -43,54 +46,64 @@ absl::StatusOr<std::chrono::nanoseconds> ParseSeconds(const Query& query) {
 
 struct Parameters {
   std::chrono::nanoseconds time{0};
-  pprof::TraceFormat format = pprof::TraceFormat::kGo122;
+  TraceOutput output;
 };
 
 absl::StatusOr<Parameters> ParseParameters(const Request& request) {
   const absl::StatusOr<Query> query = Query::Parse(request.raw_query);
   if (!query.ok()) return query.status();
-  const absl::StatusOr<std::optional<std::string>> format = query->Get("format");
-  if (!format.ok()) return format.status();
-  Parameters parameters;
-  if (const std::string name = format->value_or(""); name == "go1.23") {
-    parameters.format = pprof::TraceFormat::kGo123;
-  } else if (!name.empty() && name != "go1.22") {
-    return BadParameter("format", "must be go1.22 or go1.23");
-  }
+  const absl::StatusOr<TraceOutput> output = ParseTraceOutput(*query);
+  if (!output.ok()) return output.status();
   const absl::StatusOr<std::chrono::nanoseconds> time = ParseSeconds(*query);
   if (!time.ok()) return time.status();
-  parameters.time = *time;
-  return parameters;
+  return Parameters{.time = *time, .output = *output};
 }
 
-ResponseHead Head() {
-  return {.content_type = "application/octet-stream", .fields = {{"Content-Disposition", "attachment; filename=\"trace\""}}};
-}
-
-absl::Status Write(TraceGeneration generation, pprof::Go122Encoder& encoder) {
-  pprof::AddTraceReasons(generation);
-  return encoder.Write(generation);
-}
-
-absl::Status Record(ExecutionTrace& trace, const Parameters& wanted, pprof::Symbolizer& symbolizer, ResponseWriter& writer) {
-  const std::unique_ptr<pprof::TraceFrames> frames = pprof::MakeTraceFrames(symbolizer);
-  pprof::Go122Encoder encoder(*frames, writer, wanted.format);
-  absl::Status status = encoder.Begin();
-  for (std::chrono::nanoseconds left = wanted.time; status.ok() && encoder.bytes_written() < kMaxBytes; left -= kGeneration) {
+// Takes each generation about once a second, until the time is up, there is enough, or the consumer has an error.
+absl::Status Record(ExecutionTrace& trace, const Parameters& wanted, ResponseWriter& writer,
+                    absl::FunctionRef<absl::Status(TraceGenerations)> consume) {
+  absl::Status status;
+  uint64_t bytes = 0;
+  for (std::chrono::nanoseconds left = wanted.time; status.ok() && bytes < wanted.output.max_bytes(); left -= kGeneration) {
     status = writer.WaitFor(std::min(left, kGeneration));
     if (!status.ok() || left <= kGeneration) break;
-    status = Write(trace.Next(), encoder);
+    TraceGenerations next = {std::make_shared<const TraceGeneration>(trace.Next())};
+    for (const auto& each : next) bytes += each->recorded_bytes();
+    status = consume(std::move(next));
   }
-  TraceGeneration last = trace.Stop();
-  return status.ok() ? Write(std::move(last), encoder) : status;
+  TraceGenerations last = {std::make_shared<const TraceGeneration>(trace.Stop())};
+  return status.ok() ? consume(std::move(last)) : status;
+}
+
+absl::Status Stream(ExecutionTrace& trace, const Parameters& wanted, pprof::TraceFrames& frames, ResponseWriter& writer) {
+  pprof::Go122Encoder encoder(frames, writer, wanted.output.format);
+  if (absl::Status status = encoder.Begin(); !status.ok()) return status;
+  return Record(trace, wanted, writer, [&encoder](TraceGenerations next) {
+    for (const auto& each : next) {
+      if (absl::Status status = encoder.Write(*each); !status.ok()) return status;
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status Convert(ExecutionTrace& trace, const Parameters& wanted, pprof::TraceFrames& frames, ResponseWriter& writer) {
+  TraceGenerations all;
+  const absl::Status status = Record(trace, wanted, writer, [&all](TraceGenerations next) {
+    std::ranges::move(next, std::back_inserter(all));
+    return absl::OkStatus();
+  });
+  return status.ok() ? WriteTrace(all, wanted.output, frames, writer) : status;
 }
 
 void TakeTrace(const Parameters& wanted, pprof::Symbolizer& symbolizer, ResponseWriter& writer) {
   absl::StatusOr<std::unique_ptr<ExecutionTrace>> trace = ExecutionTrace::Start();
   if (!trace.ok()) return writer.Send(g_exclusive.Refusal("Could not enable tracing", trace.status()));
   g_exclusive.TakenFor(wanted.time);
-  writer.Begin(Head());
-  if (const absl::Status status = Record(**trace, wanted, symbolizer, writer); status.ok()) {
+  writer.Begin(TraceHead(wanted.output));
+  const std::unique_ptr<pprof::TraceFrames> frames = pprof::MakeTraceFrames(symbolizer);
+  const absl::Status status = wanted.output.is_streamed() ? Stream(**trace, wanted, *frames, writer)  //
+                                                          : Convert(**trace, wanted, *frames, writer);
+  if (status.ok()) {
     (void)writer.Finish();
   } else {
     writer.Fail(status);
@@ -104,7 +117,7 @@ Handler MakeTraceHandler(pprof::Symbolizer& symbolizer) {
     const absl::StatusOr<Parameters> wanted = ParseParameters(request);
     if (!wanted.ok()) return writer.Send(ErrorResponse(400, wanted.status()));
     if (request.method != Method::kHead) return TakeTrace(*wanted, symbolizer, writer);
-    writer.Begin(Head());
+    writer.Begin(TraceHead(wanted->output));
     (void)writer.Finish();
   };
 }

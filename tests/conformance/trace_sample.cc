@@ -2,6 +2,9 @@
 //
 //   trace_sample DIRECTORY TRACES SEED
 //
+// Each is given to the strict reader of pprof/trace as well, which ends the program if it finds a fault, and saved in all other
+// forms: NAME.go119, NAME.json, NAME.KIND.pb.
+//
 // storm-N.trace: short ones, begun and ended in the middle of it all, of one to four generations each. counted.trace: of known
 // contents: 1000 fibers of CountedFiber() that sleep 3 times each, in two generations. spinning.trace: of a fiber
 // that runs all the while.
@@ -21,11 +24,16 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "pprof/byte_sink.h"
+#include "pprof/encode/proto_encoder.h"
 #include "pprof/symbolizer.h"
+#include "pprof/trace/go119_encoder.h"
 #include "pprof/trace/go122_encoder.h"
+#include "pprof/trace/perfetto.h"
 #include "pprof/trace/trace_frames.h"
-#include "pprof/trace/trace_reason_text.h"
+#include "pprof/trace/trace_profile.h"
+#include "pprof/trace/trace_timeline.h"
 #include "runtime/blocking.h"
 #include "runtime/execution_trace.h"
 #include "runtime/scheduler.h"
@@ -44,6 +52,8 @@ using fiberscope::Fiber;
 using fiberscope::Mutex;
 using fiberscope::Scheduler;
 using fiberscope::TraceGeneration;
+using fiberscope::pprof::StringSink;
+using fiberscope::pprof::TraceFormat;
 
 std::atomic<bool> g_stop{false};
 std::atomic<int> g_bred{0};
@@ -107,22 +117,41 @@ void Breed(unsigned seed) {
   }
 }
 
-void Save(const std::string& path, std::vector<TraceGeneration> generations, fiberscope::pprof::Symbolizer& symbolizer,
-          fiberscope::pprof::TraceFormat format = fiberscope::pprof::TraceFormat::kGo122) {
-  const auto frames = fiberscope::pprof::MakeTraceFrames(symbolizer);
-  fiberscope::pprof::StringSink sink;
-  fiberscope::pprof::Go122Encoder encoder(*frames, sink, format);
-  bool ok = encoder.Begin().ok();
-  for (TraceGeneration& each : generations) {
-    fiberscope::pprof::AddTraceReasons(each);
-    ok = ok && encoder.Write(each).ok();
-  }
+void SaveBytes(const std::string& path, const absl::Status& made, const std::string& bytes) {
   std::ofstream file(path, std::ios::binary);
-  file << sink.text();
+  file << bytes;
   file.close();
-  if (!ok || !file) {
-    std::fprintf(stderr, "%s cannot be written\n", path.c_str());
+  if (made.ok() && file) return;
+  std::fprintf(stderr, "%s cannot be written: %s\n", path.c_str(), std::string(made.message()).c_str());
+  std::exit(1);
+}
+
+void Save(const std::string& path, const fiberscope::TraceGenerations& generations, fiberscope::pprof::Symbolizer& symbolizer,
+          TraceFormat format = TraceFormat::kGo122) {
+  const auto frames = fiberscope::pprof::MakeTraceFrames(symbolizer);
+  StringSink sink;
+  fiberscope::pprof::Go122Encoder encoder(*frames, sink, format);
+  absl::Status made = encoder.Begin();
+  for (const auto& each : generations) made.Update(encoder.Write(*each));
+  SaveBytes(path, made, sink.text());
+
+  // The strict reader finds what Go's might not.
+  const auto timeline = fiberscope::pprof::TraceTimeline::Make(generations);
+  if (!timeline.ok()) {
+    std::fprintf(stderr, "%s: %s\n", path.c_str(), std::string(timeline.status().message()).c_str());
     std::exit(1);
+  }
+  StringSink go119;
+  made = WriteGo119Trace(*timeline, *frames, go119);
+  SaveBytes(path + ".go119", made, go119.text());
+  StringSink json;
+  made = WritePerfettoTrace(*timeline, *frames, json);
+  SaveBytes(path + ".json", made, json.text());
+  using enum fiberscope::pprof::TraceProfileKind;
+  for (const auto& [kind, name] : {std::pair{kSched, "sched"}, {kSync, "sync"}, {kNet, "net"}, {kSyscall, "syscall"}}) {
+    StringSink profile;
+    made = EncodeProfile(MakeTraceProfile(*timeline, kind, *frames), profile);
+    SaveBytes(path + "." + name + ".pb", made, profile.text());
   }
 }
 
@@ -135,7 +164,7 @@ std::unique_ptr<ExecutionTrace> Begin() {
 
 void TakeCounted(const std::string& directory, fiberscope::pprof::Symbolizer& symbolizer) {
   Scheduler scheduler({.processors = 2});
-  std::vector<TraceGeneration> generations;
+  fiberscope::TraceGenerations generations;
   const auto trace = Begin();
   for (int part = 0; part < 2; ++part) {
     scheduler.Spawn([] {
@@ -143,11 +172,11 @@ void TakeCounted(const std::string& directory, fiberscope::pprof::Symbolizer& sy
       for (int i = 0; i < 500; ++i) fibers.push_back(fiberscope::Spawn(&CountedFiber));
       for (Fiber& fiber : fibers) fiber.Join();
     }).Join();
-    if (part == 0) generations.push_back(trace->Next());
+    if (part == 0) generations.push_back(std::make_shared<const TraceGeneration>(trace->Next()));
   }
   scheduler.Stop();  // the last end is written
-  generations.push_back(trace->Stop());
-  Save(directory + "/counted.trace", std::move(generations), symbolizer);
+  generations.push_back(std::make_shared<const TraceGeneration>(trace->Stop()));
+  Save(directory + "/counted.trace", generations, symbolizer);
 }
 
 // One that computes while three generations pass.
@@ -162,15 +191,15 @@ void TakeSpinning(const std::string& directory, fiberscope::pprof::Symbolizer& s
     fiberscope::this_fiber::SleepFor(1us);
   });
   while (!runs.load()) std::this_thread::yield();
-  std::vector<TraceGeneration> generations;
+  fiberscope::TraceGenerations generations;
   const auto trace = Begin();
-  generations.push_back(trace->Next());
-  generations.push_back(trace->Next());
+  generations.push_back(std::make_shared<const TraceGeneration>(trace->Next()));
+  generations.push_back(std::make_shared<const TraceGeneration>(trace->Next()));
   stop.store(true);
   spinner.Join();
   scheduler.Stop();
-  generations.push_back(trace->Stop());
-  Save(directory + "/spinning.trace", std::move(generations), symbolizer);
+  generations.push_back(std::make_shared<const TraceGeneration>(trace->Stop()));
+  Save(directory + "/spinning.trace", generations, symbolizer);
 }
 
 void TakeStorm(const std::string& directory, int traces, unsigned seed, fiberscope::pprof::Symbolizer& symbolizer) {
@@ -198,17 +227,17 @@ void TakeStorm(const std::string& directory, int traces, unsigned seed, fibersco
     for (const int until = g_bred.load() + static_cast<int>(random() % 50); g_bred.load() < until;) std::this_thread::yield();
   };
   for (int i = 0; i < traces; ++i) {
-    std::vector<TraceGeneration> generations;
+    fiberscope::TraceGenerations generations;
     const auto trace = Begin();
     for (unsigned more = random() % 4; more > 0; --more) {
       go_on();
-      generations.push_back(trace->Next());
+      generations.push_back(std::make_shared<const TraceGeneration>(trace->Next()));
       scheduler.SetProcessors(1 + static_cast<int>(random() % 3));
     }
     go_on();
-    generations.push_back(trace->Stop());
-    Save(directory + "/storm-" + std::to_string(i) + ".trace", std::move(generations), symbolizer,
-         i % 2 == 0 ? fiberscope::pprof::TraceFormat::kGo122 : fiberscope::pprof::TraceFormat::kGo123);
+    generations.push_back(std::make_shared<const TraceGeneration>(trace->Stop()));
+    Save(directory + "/storm-" + std::to_string(i) + ".trace", generations, symbolizer,
+         i % 2 == 0 ? TraceFormat::kGo122 : TraceFormat::kGo123);
   }
   g_stop.store(true);
   foreign.join();

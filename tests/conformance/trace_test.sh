@@ -66,7 +66,7 @@ for profile in net sync syscall sched; do
   expect "$profile" "$(go tool pprof -top -nodefraction=0 "$TEST_TMPDIR/profile.pb" 2>&1)" 'demo::Order'
 done
 expect_status 400 '/debug/pprof/trace?seconds=301' 'more than 0 and at most 300'
-expect_status 400 '/debug/pprof/trace?format=go1.7' 'must be go1.22 or go1.23'
+expect_status 400 '/debug/pprof/trace?format=go1.7' 'must be go1.22, go1.23, go1.19 or json'
 # Fibers that do nothing, those that the demo strands: without a stack in the form of Go 1.22.
 await "the leak" stranded 10
 get '/debug/pprof/trace?seconds=0.2&format=go1.23' >"$TEST_TMPDIR/demo.trace"

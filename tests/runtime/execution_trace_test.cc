@@ -72,7 +72,7 @@ TEST(ExecutionTraceTest, TheFirstGenerationNamesFibersThatDoNothing) {
   const auto trace = Start();
   std::set<uint64_t> waiting;
   for (const TraceStatus& each : trace->Next().statuses) {
-    if (each.waiting) waiting.insert(each.fiber);
+    if (each.status == TraceFiberStatus::kWaiting) waiting.insert(each.fiber);
     EXPECT_NE(each.stack, 0u);
   }
   for (const Fiber& each : fibers) EXPECT_TRUE(waiting.contains(each.id().value));

@@ -41,7 +41,8 @@ class TraceWriterTest : public ::testing::Test {
     std::vector<std::string> texts;
     for (const DecodedEvent& each : testing::Decode(generation)) texts.push_back(Text(each));
     for (const TraceStatus& each : generation.statuses) {
-      texts.push_back("fiber " + std::to_string(each.fiber) + (each.waiting ? " waits" : " is runnable"));
+      const bool waits = each.status == TraceFiberStatus::kWaiting;
+      texts.push_back("fiber " + std::to_string(each.fiber) + (waits ? " waits" : " is runnable"));
     }
     return texts;
   }

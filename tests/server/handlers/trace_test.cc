@@ -50,7 +50,7 @@ TEST_F(TraceTest, RefusesWhatItCannotReadAndSaysWhatItTakes) {
     EXPECT_EQ(answer.waited(), std::chrono::nanoseconds(0));
   }
   EXPECT_EQ(Get("seconds=1&seconds=2").head().status, 400);
-  EXPECT_EQ(Get("format=go1.7").body(), "invalid value for \"format\" - must be go1.22 or go1.23\n");
+  EXPECT_EQ(Get("format=go1.7").body(), "invalid value for \"format\" - must be go1.22, go1.23, go1.19 or json\n");
   EXPECT_EQ(Get("format=go1.7").head().status, 400);
 }
 
