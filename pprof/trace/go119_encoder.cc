@@ -269,6 +269,7 @@ class Encoder {
   void Add(const TimelineEvent& event);
   void AddCreate(uint64_t processor, uint64_t fiber, uint64_t entry, uint64_t stack);
   void AddStart(uint64_t processor, uint64_t fiber);
+  void AddProcessorStatus(const TimelineEvent& event);
   void AddBlock(const TimelineEvent& event);
   void AddCallExit(const TimelineEvent& event);
   void AddProcessorStop(uint64_t processor);
@@ -380,8 +381,7 @@ void Encoder::Add(const TimelineEvent& event) {
     case TraceEvent::kFiberStatus:
       return;
     case TraceEvent::kProcessorStatus:
-      if (IsFirst(event) || event.args[1] == static_cast<uint64_t>(TraceProcessorStatus::kIdle)) return;
-      return Put(processor, Record::kProcessorStart, {event.thread});
+      return AddProcessorStatus(event);
     case TraceEvent::kProcessorStart:
       return Put(processor, Record::kProcessorStart, {event.thread});
     case TraceEvent::kProcessorStop:
@@ -456,6 +456,20 @@ void Encoder::AddStart(uint64_t processor, uint64_t number) {
   if (fiber.label.empty()) return Put(processor, Record::kStart, {number, ++fiber.sequence});
   const uint64_t label = tables_.String(fiber.label.starts_with("GC ") ? " " + fiber.label : fiber.label);
   Put(processor, Record::kStartLabelled, {number, ++fiber.sequence, label});
+}
+
+// A fiber that seemed to wait may turn out to be in a call that has kept this processor.
+void Encoder::AddProcessorStatus(const TimelineEvent& event) {
+  const auto status = static_cast<TraceProcessorStatus>(event.args[1]);
+  if (status == TraceProcessorStatus::kIdle) return;
+  if (!IsFirst(event)) Put(event.processor, Record::kProcessorStart, {event.thread});
+  if (status != TraceProcessorStatus::kBlocking || event.fiber == 0) return;
+  Fiber& fiber = fibers_[event.fiber];
+  if (!std::exchange(fiber.seems_to_wait, false)) return;
+  Put(kNoTraceProcessor, Record::kUnblock, {event.fiber, ++fiber.sequence, 0});
+  AddStart(event.processor, event.fiber);
+  Put(event.processor, Record::kCall, {0});
+  processors_[event.processor].in_call = true;
 }
 
 // A fiber that stops for ever is dead to readers; one that is unblocked after all must not be.

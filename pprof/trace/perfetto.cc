@@ -98,6 +98,8 @@ class Writer {
   void LookAhead();
   void Add(const TimelineEvent& event);
   void AddFirstState(const TimelineEvent& event);
+  void AddProcessorStatus(const TimelineEvent& event);
+  void BeginRunInCall(uint64_t processor, uint64_t fiber);
   void AddWakeup(const TimelineEvent& event, const char* word, size_t stack);
   void AddRegion(const TimelineEvent& event);
   void AddFiberCounts();
@@ -263,8 +265,7 @@ void Writer::Add(const TimelineEvent& event) {
     case TraceEvent::kFiberStatus:
       return AddFirstState(event);
     case TraceEvent::kProcessorStatus:
-      OnProcessor(processor);
-      return;
+      return AddProcessorStatus(event);
     case TraceEvent::kProcessorStart:
       return;
     case TraceEvent::kProcessorStop:
@@ -357,10 +358,22 @@ void Writer::AddFirstState(const TimelineEvent& event) {
   }
   Become(event.fiber, kBlocking);
   if (event.processor == kNoTraceProcessor) return BeginCallOfThread(event.args[1], event.fiber);
-  BeginRun(event.processor, event.fiber);
-  processors_[event.processor].in_call = true;
-  Put('B', OnProcessor(event.processor),
-      absl::StrCat(R"(,"cat":"blocking","name":"blocking call","args":{"fiber":)", event.fiber, "}"));
+  BeginRunInCall(event.processor, event.fiber);
+}
+
+// A call that seemed to have lost its processor may turn out to have kept it.
+void Writer::AddProcessorStatus(const TimelineEvent& event) {
+  OnProcessor(event.processor);
+  if (!calls_.contains(event.thread) || event.args[1] != static_cast<uint64_t>(TraceProcessorStatus::kBlocking)) return;
+  EndCallOfThread(event.thread);
+  BeginRunInCall(event.processor, event.fiber);
+}
+
+void Writer::BeginRunInCall(uint64_t processor, uint64_t fiber) {
+  BeginRun(processor, fiber);
+  processors_[processor].in_call = true;
+  Put('B', OnProcessor(processor),
+      absl::StrCat(R"(,"cat":"blocking","name":"blocking call","args":{"fiber":)", fiber, "}"));
 }
 
 // An arrow needs a slice to begin in: the run of whoever wakes. Without one there is a mark.

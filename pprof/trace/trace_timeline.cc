@@ -146,7 +146,7 @@ class TimelineMaker {
       if (absl::Status status = AddTables(generation); !status.ok()) return status;
       if (absl::Status status = AddEvents(); !status.ok()) return status;
     }
-    if (result_.events_.empty()) return absl::InvalidArgumentError("a trace without events");
+    if (result_.events_.empty()) return std::move(result_);
     if (absl::Status status = AddSamples(); !status.ok()) return status;
     result_.end_ns_ = result_.events_.back().time_ns;
     if (!result_.samples_.empty()) result_.end_ns_ = std::max(result_.end_ns_, result_.samples_.back().time_ns);

@@ -44,7 +44,8 @@ void AddFirst(TraceBuilder& t) {
   t.Add(kFiberDestroy);
   t.On(106).Add(kFiberCreateBlocking, 8).Add(kProcessorStart, 2, 1).Add(kBlockingEndLost).Add(kFiberStart, 8, 1);
   t.On(100).Add(kFiberBlock, sleep, of1);
-  t.generation().statuses = {{.fiber = 9, .status = TraceFiberStatus::kWaiting, .stack = t.Stack({1009})}};
+  t.generation().statuses = {{.fiber = 9, .status = TraceFiberStatus::kWaiting, .stack = t.Stack({1009})},
+                             {.fiber = 10, .status = TraceFiberStatus::kBlocking, .thread = 108}};
   t.generation().samples = {{1150, 100, 0, 1, of1}, {1155, 104, 1, 5, of5}, {1157, 107, kNoTraceThread, 0, poll}};
 }
 
@@ -77,6 +78,9 @@ void AddSecond(TraceBuilder& t) {
       .Add(kFiberStart, 2, 2);
   // In a call since before the beginning.
   t.On(kNoTraceThread).Add(kFiberStatus, 3, 103, kBlocks).On(103).Add(kBlockingEndLost).On(104);
+  // In one that turns out to have kept its processor.
+  t.On(108).Add(kFiberStatus, 10, 108, kBlocks).Add(kProcessorStatus, 4, kPBlocks).Add(kBlockingEnd);
+  t.Add(kFiberBlock, select, t.Stack({101, 1010})).On(104);
   // Kept from the beginning, given away, back.
   t.Add(kBlockingBegin, 1, of2)
       .Add(kProcessorStop)
