@@ -6,7 +6,8 @@
 //   Use((*trace)->Stop());
 //
 // Generations are records, not a format: pprof/trace makes files of them. Nothing is stopped for a trace, neither to begin nor to
-// end it. What has been recorded is kept in memory until Next() takes it, ~6 bytes an event: call it about once a second.
+// end it. What has been recorded is kept in memory until Next() takes it, ~6 bytes an event: call it about once a second. For what
+// has happened already there is the flight recorder (flight_recorder.h), which may go on besides.
 //
 // What a trace does not show: on which thread those fibers are that were in a blocking call when it began. They seem to wait; their
 // first event shows them.
@@ -38,10 +39,14 @@ class ExecutionTrace {
   ExecutionTrace(const ExecutionTrace&) = delete;
   ExecutionTrace& operator=(const ExecutionTrace&) = delete;
 
-  // What was recorded since the start or the last call. Recording goes on. May have no batches.
-  TraceGeneration Next();
-  // The last one.
-  TraceGeneration Stop();
+  // What was recorded since the start or the last call: one generation, or more if the flight recorder has cut it, too. Recording
+  // goes on. The first one of all names every live fiber. May have no batches.
+  TraceGenerations Next();
+  // The last ones. Then nothing else may be called.
+  TraceGenerations Stop();
+
+  // How many bytes the program has allocated, if somebody knows: whoever records shows it as a counter. Cheap. Thread-safe.
+  static void NoteHeapBytes(uint64_t bytes);
 
   // Events that were left out because they would not have fitted what the trace said before, since the process began. More than
   // a few at the beginnings of traces are a fault in Fiberscope.

@@ -13,6 +13,7 @@
 #include "runtime/base/futex.h"
 #include "runtime/base/tick_clock.h"
 #include "runtime/control_block.h"
+#include "runtime/flight_triggers.h"
 #include "runtime/processor.h"
 #include "runtime/running_stack.h"
 #include "runtime/scheduler_core.h"
@@ -178,6 +179,10 @@ void Monitor::OnStall(Processor& processor, Watched& watched, uint64_t progress,
   last_report_ns_ = now_ns;
   report.suppressed = std::exchange(suppressed_, 0);
   AddStack(processor, progress, report);
+  const auto trigger = g_flight_trigger.load(std::memory_order_acquire);
+  if (trigger != nullptr && g_stalls_wanted.load(std::memory_order_relaxed)) {
+    trigger(absl::StrFormat("stall of fiber %d", report.fiber.value));
+  }
   on_stall_(report);
 }
 

@@ -5,8 +5,11 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_format.h"
+#include "runtime/base/tick_clock.h"
 #include "runtime/current_fiber.h"
 #include "runtime/fiber_pool.h"
+#include "runtime/flight_triggers.h"
 #include "runtime/trace_hooks.h"
 #include "runtime/worker.h"
 
@@ -81,11 +84,27 @@ __attribute__((noinline)) void TraceTask::Begin(std::string_view name) {
     id_ = id;
     trace_ = writer.base();
   }
+  if (internal::g_slow_task_ns.load(std::memory_order_relaxed) != INT64_MAX) {
+    begin_ns_ = TickNowNs();
+    name_ = name;
+  }
   scope_.emplace(this_fiber::context().With(kTask, TaskInContext{id_, trace_}));
+}
+
+void TraceTask::TellIfSlow() const {
+  const int64_t duration_ns = TickNowNs() - begin_ns_;
+  if (duration_ns <= internal::g_slow_task_ns.load(std::memory_order_relaxed)) return;
+  const auto trigger = internal::g_flight_trigger.load(std::memory_order_acquire);
+  if (trigger != nullptr) trigger(absl::StrFormat("slow task %s: %d ms", name_, duration_ns / 1'000'000));
 }
 
 __attribute__((noinline)) void TraceTask::End() {
   scope_.reset();
+  EndInTrace();
+  if (begin_ns_ != 0) TellIfSlow();
+}
+
+__attribute__((noinline)) void TraceTask::EndInTrace() {
   Worker* const worker = WorkerToTrace();
   if (worker == nullptr) return;
   TraceWriter writer(worker->trace_thread());

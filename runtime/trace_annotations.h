@@ -23,6 +23,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "runtime/context.h"
@@ -55,9 +56,13 @@ class [[nodiscard]] TraceTask {
  private:
   void Begin(std::string_view name);
   void End();
+  void EndInTrace();
+  void TellIfSlow() const;
 
   uint64_t id_ = 0;
   uint32_t trace_ = 0;
+  int64_t begin_ns_ = 0;  // and the name: for a flight recorder that wants to hear of slow tasks
+  std::string name_;
   std::optional<ContextScope> scope_;
 };
 

@@ -66,7 +66,7 @@ __attribute__((noinline)) void TraceProcessorStop() {
 void TraceProcessorCount(uint32_t before, uint32_t after) {
   if (before == after) return;
   g_trace_processors.fetch_add(after - before, std::memory_order_relaxed);
-  if (TraceOn()) g_trace_processors_due.store(true, std::memory_order_relaxed);
+  if (TraceOn()) g_trace_due.fetch_or(kTraceProcessorsDue, std::memory_order_relaxed);
 }
 
 __attribute__((noinline)) void TraceSpawn(ControlBlock& spawned) {

@@ -84,7 +84,7 @@ class DebugServer::Impl {
     }
     std::vector<Route> routes;
     std::vector<PseudoProfile> listed;
-    for (Endpoint& endpoint : MakeEndpoints(*symbolizer_)) {
+    for (Endpoint& endpoint : MakeEndpoints(*symbolizer_, options.flight_recorder)) {
       if (!endpoint.name.empty()) listed.push_back({endpoint.name, endpoint.description});
       routes.push_back(std::move(endpoint.route));
     }

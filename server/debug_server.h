@@ -21,6 +21,7 @@
 
 #include "absl/status/statusor.h"
 #include "pprof/profile_catalog.h"
+#include "runtime/flight_recorder.h"
 
 namespace fiberscope::server {
 
@@ -53,6 +54,9 @@ struct DebugServerOptions {
   // Profiles to serve. Null: the built-in ones (allocs, block, goroutine, heap, mutex, threadcreate, threads) and those of
   // ProcessProfiles(), also when they are made later.
   std::shared_ptr<pprof::ProfileCatalog> catalog = nullptr;
+
+  // What /debug/pprof/flightrecorder shows; must outlive the server. Null: it says that there is none.
+  FlightRecorder* flight_recorder = nullptr;
 
   // With the built-in profiles: Start() switches sampling of the heap on at this rate, in a program that allocates with tcmalloc
   // and has it off (pprof/sources/heap.h). What was allocated before is not in the profile. 0: leaves it off.

@@ -6,6 +6,7 @@
 #include "pprof/sources/heap.h"
 #include "server/handlers/cmdline.h"
 #include "server/handlers/cpu_profile.h"
+#include "server/handlers/flight_recorder.h"
 #include "server/handlers/gperftools.h"
 #include "server/handlers/symbol.h"
 #include "server/handlers/trace.h"
@@ -27,7 +28,7 @@ Endpoint Listed(std::string name, std::string description, Route route) {
 
 }  // namespace
 
-std::vector<Endpoint> MakeEndpoints(pprof::Symbolizer& symbolizer) {
+std::vector<Endpoint> MakeEndpoints(pprof::Symbolizer& symbolizer, FlightRecorder* recorder) {
   const auto legacy_heap = [&symbolizer](pprof::ByteSink& sink) { return pprof::WriteLegacyHeapProfile(symbolizer, sink); };
   const auto legacy_mutex = [&symbolizer](pprof::ByteSink& sink) { return pprof::WriteLegacyMutexProfile(symbolizer, sink); };
   return {
@@ -45,6 +46,9 @@ std::vector<Endpoint> MakeEndpoints(pprof::Symbolizer& symbolizer) {
              "A trace of execution of the current program. You can specify the duration in the seconds GET parameter. After you "
              "get the trace file, use the go tool trace command to investigate the trace.",
              {.slow = true, .timed = &Always, .handler = MakeTraceHandler(symbolizer)}),
+      Listed("flightrecorder",
+             "The trace of execution of the last seconds, if the program has a flight recorder. Use the go tool trace command.",
+             {.slow = true, .handler = MakeFlightRecorderHandler(recorder, symbolizer)}),
       Listed("wall",
              "Wall-clock profile: where all goroutines spend the time, running or waiting. You can specify the duration in the "
              "seconds GET parameter; format=folded is for flame graphs.",

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pprof/symbolizer.h"
+#include "runtime/flight_recorder.h"
 #include "server/http/router.h"
 
 namespace fiberscope::server {
@@ -19,8 +20,8 @@ struct Endpoint {
   Route route = {};
 };
 
-// `symbolizer` must outlive the routes.
-std::vector<Endpoint> MakeEndpoints(pprof::Symbolizer& symbolizer);
+// Both must outlive the routes; `recorder` may be null.
+std::vector<Endpoint> MakeEndpoints(pprof::Symbolizer& symbolizer, FlightRecorder* recorder);
 
 }  // namespace fiberscope::server
 

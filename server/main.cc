@@ -6,10 +6,12 @@
 
 #include <boost/asio/ip/address.hpp>
 #include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,8 +24,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "pprof/sources/heap.h"
+#include "pprof/symbolizer.h"
+#include "pprof/trace/trace_directory.h"
 #include "runtime/contention.h"
 #include "runtime/crash_dump.h"
+#include "runtime/flight_recorder.h"
 #include "runtime/registry.h"
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
@@ -40,6 +46,11 @@ ABSL_FLAG(bool, leak, false, "strand one fiber per 10th order on a channel that 
 ABSL_FLAG(int, park, 0, "fibers to park, ten calls deep");
 ABSL_FLAG(bool, stall, false,
           "let one fiber call ::sleep(1), not marked as blocking, every 5 s; the monitor reports it on standard error");
+ABSL_FLAG(bool, flight_recorder, false, "trace all the time and keep the last 10 s: /debug/pprof/flightrecorder");
+ABSL_FLAG(std::string, flight_dir, "",
+          "with a flight recorder, which it switches on: where its trace is saved when an order is slow or a fiber stalls");
+ABSL_FLAG(int, slow_ms, 200, "milliseconds after which an order is slow");
+ABSL_FLAG(int, slow_every, 0, "let one in so many orders take --slow_ms longer; 0: none");
 ABSL_FLAG(int64_t, block_rate, 10'000, "nanoseconds of waiting per event of the block profile; 1: every wait, 0: off");
 ABSL_FLAG(int64_t, mutex_fraction, 1, "one in so many contended unlocks is in the mutex profile; 0: off");
 ABSL_FLAG(std::string, log_dir, "",
@@ -65,6 +76,11 @@ std::optional<HostAndPort> ParseAddress(std::string_view text) {
   return result;
 }
 
+uint64_t HeapBytes() {
+  const auto stats = fiberscope::pprof::ReadHeapStats();
+  return stats.ok() ? static_cast<uint64_t>(stats->allocated) : 0;
+}
+
 int Fail(const std::string& message) {
   std::fprintf(stderr, "demo: %s\n", message.c_str());
   return 1;
@@ -83,6 +99,10 @@ int Run() {
   const int park = absl::GetFlag(FLAGS_park);
   if (load < 0) return Fail(absl::StrFormat("--load=%d is negative", load));
   if (park < 0) return Fail(absl::StrFormat("--park=%d is negative", park));
+  const int slow_ms = absl::GetFlag(FLAGS_slow_ms);
+  const int slow_every = absl::GetFlag(FLAGS_slow_every);
+  if (slow_ms < 1) return Fail(absl::StrFormat("--slow_ms=%d is less than 1", slow_ms));
+  if (slow_every < 0) return Fail(absl::StrFormat("--slow_every=%d is negative", slow_every));
 
   const char* const temporary = std::getenv("TMPDIR");
   const std::string log_dir = absl::GetFlag(FLAGS_log_dir);
@@ -101,16 +121,34 @@ int Run() {
   fiberscope::SetBlockProfileRate(absl::GetFlag(FLAGS_block_rate));
   fiberscope::SetMutexProfileFraction(absl::GetFlag(FLAGS_mutex_fraction));
 
+  const auto symbolizer = fiberscope::pprof::MakeProcessSymbolizer();
+  const std::string flight_dir = absl::GetFlag(FLAGS_flight_dir);
+  fiberscope::pprof::TraceDirectory snapshots({.path = flight_dir}, *symbolizer);
+  std::unique_ptr<fiberscope::FlightRecorder> recorder;
+  if (absl::GetFlag(FLAGS_flight_recorder) || !flight_dir.empty()) {
+    fiberscope::FlightRecorderOptions flight;
+    flight.slow_task = std::chrono::milliseconds(slow_ms);
+    flight.heap_bytes = &HeapBytes;
+    if (!flight_dir.empty()) flight.on_snapshot = snapshots.Saver();
+    auto started = fiberscope::FlightRecorder::Start(flight);
+    if (!started.ok()) return Fail(std::string(started.status().message()));
+    recorder = *std::move(started);
+  }
+
   fiberscope::server::DebugServerOptions options;
   options.address = debug->host;
   options.port = debug->port;
+  options.flight_recorder = recorder.get();
   auto server = fiberscope::server::DebugServer::Start(options);
   if (!server.ok()) return Fail(std::string(server.status().message()));
 
   fiberscope::Channel<int> never(0, "never");
   fiberscope::Scheduler scheduler({.processors = absl::GetFlag(FLAGS_processors)});
   demo::OrderService orders(scheduler, *std::move(log),
-                            {.endpoint = {service_ip, service->port}, .leak = absl::GetFlag(FLAGS_leak)});
+                            {.endpoint = {service_ip, service->port},
+                             .leak = absl::GetFlag(FLAGS_leak),
+                             .slow_every = static_cast<uint64_t>(slow_every),
+                             .slow_by = std::chrono::milliseconds(slow_ms)});
   const auto endpoint = orders.Start();
   if (!endpoint.ok()) return Fail(std::string(endpoint.status().message()));
   const std::string order_url = absl::StrFormat("http://%s:%d/order", endpoint->address().to_string(), endpoint->port());

@@ -144,23 +144,53 @@ void TraceThread::TakeBatches(uint32_t generation, std::vector<TraceBatch>& batc
 void TraceThread::Assume(const TracedRunning& running, uint32_t trace) {
   assumed_trace_ = trace;
   assumed_processor_ = running.processor;
+  assumed_processor_number_ = running.processor->number;
   assumed_fiber_ = running.fiber;
+}
+
+void TraceThread::Show() {
+  constexpr uint64_t kNone = 0x7fffffff;
+  const uint64_t processor = processor_ == nullptr || blocking_ ? kNone : processor_->number;
+  // Release: whoever reads them in the middle of a section sees that it has begun. Pairs with the acquires in SilentSince().
+  shown_fiber_.store(fiber_.state == nullptr ? 0 : fiber_.id, std::memory_order_release);
+  shown_place_.store(uint64_t{generation_} << 32 | processor << 1 | (blocking_ ? 1 : 0), std::memory_order_release);
+}
+
+std::optional<SilentThread> TraceThread::SilentSince(uint32_t generation, uint32_t base) const {
+  if (ended_.load(std::memory_order_acquire)) return std::nullopt;
+  uint64_t fiber = 0;
+  uint64_t place = 0;
+  for (;; sched_yield()) {
+    const uint32_t section = section_.load(std::memory_order_acquire);
+    fiber = shown_fiber_.load(std::memory_order_acquire);
+    place = shown_place_.load(std::memory_order_acquire);
+    if (place >> 32 >= generation) return std::nullopt;
+    if (section % 2 == 0 && section_.load(std::memory_order_relaxed) == section) break;
+  }
+  const bool blocking = (place & 1) != 0;
+  if (place >> 32 >= base) {
+    if (fiber == 0) return std::nullopt;
+    const uint64_t processor = blocking ? SilentThread::kNoProcessor : (place & 0xffffffff) >> 1;
+    return SilentThread{.thread = id_, .fiber = fiber, .processor = processor, .blocking = blocking};
+  }
+  if (assumed_trace_ != base) return std::nullopt;
+  return SilentThread{.thread = id_, .fiber = assumed_fiber_.id, .processor = assumed_processor_number_};
 }
 
 uint64_t DroppedTraceEvents() { return g_dropped.load(std::memory_order_relaxed); }
 
 uint64_t TraceTimeNow() { return static_cast<uint64_t>(TickNowNs()) / 64; }
 
-TraceBatch MakeRunningBatch(const TracedRunning& running, uint64_t time) {
-  TraceBatch batch{.thread = running.thread->id(), .time = time};
+TraceBatch MakeRunningBatch(const SilentThread& running, uint64_t time) {
+  TraceBatch batch{.thread = running.thread, .time = time};
   char bytes[2 * kMaxEventBytes];
   char* at = bytes;
   *at++ = static_cast<char>(TraceEvent::kProcessorStatus);
-  for (const uint64_t each : {uint64_t{0}, running.processor->number, static_cast<uint64_t>(TraceProcessorStatus::kRunning)}) {
+  for (const uint64_t each : {uint64_t{0}, running.processor, static_cast<uint64_t>(TraceProcessorStatus::kRunning)}) {
     at = PutVarint(at, each);
   }
   *at++ = static_cast<char>(TraceEvent::kFiberStatus);
-  for (const uint64_t each : {uint64_t{0}, running.fiber.id, batch.thread, StatusOf(Traced::kRunning)}) at = PutVarint(at, each);
+  for (const uint64_t each : {uint64_t{0}, running.fiber, batch.thread, StatusOf(Traced::kRunning)}) at = PutVarint(at, each);
   batch.data.assign(bytes, static_cast<size_t>(at - bytes));
   return batch;
 }
@@ -176,6 +206,7 @@ TraceWriter::TraceWriter(TraceThread* thread) : thread_(thread) {
 
 TraceWriter::~TraceWriter() {
   if (thread_ == nullptr) return;
+  if (generation_ != 0) thread_->Show();
   std::atomic<uint32_t>& section = thread_->section_;
   section.store(section.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
@@ -197,6 +228,7 @@ void TraceWriter::Write(TraceEvent type, std::initializer_list<uint64_t> argumen
     }
     buffer.open = {.thread = thread_->id_, .time = now, .data = std::string(TraceBatch::kMaxBytes, '\0')};
     buffer.used = 0;
+    g_trace_buffer_bytes[generation_ % 2].fetch_add(TraceBatch::kMaxBytes, std::memory_order_relaxed);
   }
   char* const begin = buffer.open.data.data() + buffer.used;
   char* at = begin;
@@ -364,10 +396,12 @@ void TraceWriter::FiberArrived(TracedProcessor& has, const TracedFiber& arrived)
 void TraceWriter::FiberStart(TracedProcessor& has, const TracedFiber& started) {
   if (!Become(&has, {})) return;
   if (!TakeFiber(started, /*runs_already=*/false)) return Drop();
-  if (__builtin_expect(g_trace_processors_due.load(std::memory_order_relaxed), false) &&
-      g_trace_processors_due.exchange(false, std::memory_order_relaxed)) {
+  if (__builtin_expect(g_trace_due.load(std::memory_order_relaxed) == 0, true)) return;
+  const uint32_t due = g_trace_due.exchange(0, std::memory_order_relaxed);
+  if ((due & kTraceProcessorsDue) != 0) {
     Write(TraceEvent::kProcessorsChange, {g_trace_processors.load(std::memory_order_relaxed), 0});
   }
+  if ((due & kTraceHeapDue) != 0) Write(TraceEvent::kHeapAlloc, {g_trace_heap_bytes.load(std::memory_order_relaxed)});
 }
 
 void TraceWriter::FiberStop(TracedProcessor& has, const TracedFiber& runs, uint64_t reason, uint64_t stack) {
@@ -385,7 +419,7 @@ void TraceWriter::FiberBlock(TracedProcessor& has, const TracedFiber& runs, uint
 }
 
 void TraceWriter::FiberDestroy(TracedProcessor& has, const TracedFiber& runs) {
-  if (!Become(&has, runs)) return;
+  if (!Become(&has, runs)) return runs.state->Store(TracedWord::Of(Traced::kGone, generation_));
   Write(TraceEvent::kFiberDestroy, {});
   runs.state->Store(runs.state->Load().To(Traced::kGone));
   thread_->fiber_ = {};

@@ -29,6 +29,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,13 +48,28 @@ inline constinit std::atomic<uint32_t> g_trace_generation{0};
 inline constinit std::atomic<uint32_t> g_trace_base{0};
 // Processors of all schedulers.
 inline constinit std::atomic<uint32_t> g_trace_processors{0};
-// Whether a running fiber is to write how many they are.
-inline constinit std::atomic<bool> g_trace_processors_due{false};
+// What the next fiber that starts is to write besides: TraceDue.
+inline constinit std::atomic<uint32_t> g_trace_due{0};
+enum TraceDue : uint32_t { kTraceProcessorsDue = 1, kTraceHeapDue = 2 };
+// Bytes of buffers that were begun, of even and odd generations. Set to 0 when one is taken.
+inline constinit std::atomic<uint64_t> g_trace_buffer_bytes[2]{};
+// Bytes that the program has allocated, as somebody has read them last.
+inline constinit std::atomic<uint64_t> g_trace_heap_bytes{0};
 
 inline bool TraceOn() { return __builtin_expect(g_trace_generation.load(std::memory_order_relaxed) != 0, false); }
 
 // One unit of time in a trace is 64 ns, as in Go's: shorter numbers, and no clock is finer between threads.
 inline constexpr uint64_t kTraceTicksPerSecond = 1'000'000'000 / 64;
+
+// What a thread does of which a generation says nothing.
+struct SilentThread {
+  static constexpr uint64_t kNoProcessor = UINT64_MAX;
+
+  uint64_t thread = 0;
+  uint64_t fiber = 0;
+  uint64_t processor = kNoProcessor;  // unless it is in a blocking call
+  bool blocking = false;
+};
 
 // What a thread runs that nothing has been heard of in a trace.
 struct TracedRunning {
@@ -81,6 +97,9 @@ class TraceThread {
   void TakeBatches(uint32_t generation, std::vector<TraceBatch>& batches);
   // Before the flip. If the thread writes nothing in the first generation of a trace, then that says that it runs this.
   void Assume(const TracedRunning& running, uint32_t trace);
+  // The fiber that it runs, or is in a blocking call of, since before that generation of the trace that began with `base`, without
+  // having written anything since. Waits for the end of a section.
+  std::optional<SilentThread> SilentSince(uint32_t generation, uint32_t base) const;
   // After AwaitSection: whether it was in a section of that generation.
   bool entered(uint32_t generation) const { return entered_[generation % 2] == generation; }
   uint64_t id() const { return id_; }
@@ -96,6 +115,8 @@ class TraceThread {
   };
 
   explicit TraceThread(uint64_t id) : id_(id) {}
+  // At the end of a section: for SilentSince().
+  void Show();
   static void ForgetEnded(std::vector<std::unique_ptr<TraceThread>>& threads);
 
   const uint64_t id_;
@@ -113,9 +134,14 @@ class TraceThread {
   std::array<Buffer, 2> buffers_;
   std::array<uint32_t, 2> entered_{};  // the generation of the last section of each kind
 
+  // As the thread's last section has left it. Two words that belong together: section_ says when they may be read.
+  std::atomic<uint64_t> shown_fiber_{0};
+  std::atomic<uint64_t> shown_place_{0};  // generation, processor, whether it is in a blocking call: 32, 31, 1 bits
+
   // The flip's, for the thread's first section in a later generation of that trace.
   uint32_t assumed_trace_ = 0;
   TracedProcessor* assumed_processor_ = nullptr;
+  uint64_t assumed_processor_number_ = 0;  // the processor itself may be gone when others ask
   TracedFiber assumed_fiber_;
 };
 
@@ -206,7 +232,7 @@ class TraceWriter {
 };
 
 // What a thread runs, as a batch of its own.
-TraceBatch MakeRunningBatch(const TracedRunning& running, uint64_t time);
+TraceBatch MakeRunningBatch(const SilentThread& running, uint64_t time);
 
 uint64_t TraceTimeNow();
 

@@ -219,6 +219,7 @@ absl::StatusOr<int> OrderService::PlaceOrder(const Order& order) {
     fiberscope::Spawn([this, number = order.number] { Audit(number); },
                       {.name = "audit", .context = fiberscope::this_fiber::context().WithoutCancel()});
   }
+  if (options_.slow_every != 0 && order.number % options_.slow_every == 0) CheckCredit();
   const auto reply = std::make_shared<Reply>();
   reservations_.Send({order, fiberscope::this_fiber::context(), reply});
   std::optional<int> left;
@@ -230,6 +231,12 @@ absl::StatusOr<int> OrderService::PlaceOrder(const Order& order) {
   if (refusal) return *refusal;
   ranking_.Add(order);
   return *left;
+}
+
+// Somebody else's service, which is slow at times.
+void OrderService::CheckCredit() const {
+  const fiberscope::TraceRegion region("credit check");
+  fiberscope::this_fiber::SleepFor(options_.slow_by);
 }
 
 void Ranking::Add(const Order& order) {

@@ -11,6 +11,8 @@
 // fiber; a scope that the request's fiber cannot outlive; a pool that rejects what is too much; a select with a
 // timeout; a blocking call marked as one.
 //
+// With `slow_every`, one in so many orders waits for a credit check that takes its time: what a flight recorder is for.
+//
 // With `leak`, every 10th order also hands a record to an audit log whose reader was forgotten: one fiber more that
 // waits in a channel send for ever, as leaks do in real services.
 #ifndef FIBERSCOPE_SERVER_EXAMPLE_ORDER_SERVICE_H_
@@ -97,6 +99,8 @@ class OrderService {
   struct Options {
     boost::asio::ip::tcp::endpoint endpoint = {};
     bool leak = false;
+    uint64_t slow_every = 0;  // one in so many orders takes `slow_by` longer; 0: none does
+    std::chrono::nanoseconds slow_by{0};
     uint32_t order_workers = 4;
     size_t order_queue = 64;
     std::chrono::nanoseconds request_timeout = std::chrono::seconds(2);
@@ -119,6 +123,7 @@ class OrderService {
   void Answer(const Request& request, Response& response);
   absl::StatusOr<int> AwaitOrder(const Order& order);
   absl::StatusOr<int> PlaceOrder(const Order& order);
+  void CheckCredit() const;
   void RunInventory();
   void ReserveAndLog(std::vector<Reservation> batch);
   void RunHousekeeper();

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
+#include "pprof/sources/heap.h"
 #include "pprof/trace/go122_encoder.h"
 #include "pprof/trace/trace_frames.h"
 #include "runtime/execution_trace.h"
@@ -28,6 +29,8 @@ namespace {
 constexpr double kDefaultSeconds = 1;
 constexpr double kMaxSeconds = 300;
 constexpr std::chrono::nanoseconds kGeneration = std::chrono::seconds(1);
+// How often the heap counter is read.
+constexpr std::chrono::nanoseconds kLook = std::chrono::milliseconds(100);
 
 constinit Exclusive g_exclusive;
 
@@ -59,19 +62,28 @@ absl::StatusOr<Parameters> ParseParameters(const Request& request) {
   return Parameters{.time = *time, .output = *output};
 }
 
+// Waits, and notes meanwhile how many bytes are allocated.
+absl::Status WaitAndLook(std::chrono::nanoseconds time, ResponseWriter& writer) {
+  for (; time.count() > 0; time -= kLook) {
+    if (const auto heap = pprof::ReadHeapStats(); heap.ok()) ExecutionTrace::NoteHeapBytes(static_cast<uint64_t>(heap->allocated));
+    if (absl::Status status = writer.WaitFor(std::min(time, kLook)); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
 // Takes each generation about once a second, until the time is up, there is enough, or the consumer has an error.
 absl::Status Record(ExecutionTrace& trace, const Parameters& wanted, ResponseWriter& writer,
                     absl::FunctionRef<absl::Status(TraceGenerations)> consume) {
   absl::Status status;
   uint64_t bytes = 0;
   for (std::chrono::nanoseconds left = wanted.time; status.ok() && bytes < wanted.output.max_bytes(); left -= kGeneration) {
-    status = writer.WaitFor(std::min(left, kGeneration));
+    status = WaitAndLook(std::min(left, kGeneration), writer);
     if (!status.ok() || left <= kGeneration) break;
-    TraceGenerations next = {std::make_shared<const TraceGeneration>(trace.Next())};
+    TraceGenerations next = trace.Next();
     for (const auto& each : next) bytes += each->recorded_bytes();
     status = consume(std::move(next));
   }
-  TraceGenerations last = {std::make_shared<const TraceGeneration>(trace.Stop())};
+  TraceGenerations last = trace.Stop();
   return status.ok() ? consume(std::move(last)) : status;
 }
 

@@ -54,8 +54,8 @@ class Tracing {
     std::unique_lock lock(mutex_);
     while (!changed_.wait_for(lock, std::chrono::milliseconds(100), [this] { return stopping_; })) Count(trace_->Next());
   }
-  void Count(const TraceGeneration& generation) {
-    for (const TraceBatch& batch : generation.batches) bytes_ += batch.data.size();
+  void Count(const TraceGenerations& generations) {
+    for (const auto& each : generations) bytes_ += each->recorded_bytes();
   }
 
   std::unique_ptr<ExecutionTrace> trace_;

@@ -5,16 +5,19 @@
 // Each is given to the strict reader of pprof/trace as well, which ends the program if it finds a fault, and saved in all other
 // forms: NAME.go119, NAME.json, NAME.KIND.pb.
 //
-// storm-N.trace: short ones, begun and ended in the middle of it all, of one to four generations each. counted.trace: of known
+// storm-N.trace: short ones, begun and ended in the middle of it all, of one to four generations each, half of them while a flight
+// recorder is on, of which there is storm-N-flight.trace then. counted.trace: of known
 // contents: 1000 fibers of CountedFiber() that sleep 3 times each, in two generations. spinning.trace: of a fiber
 // that runs all the while.
 #include <poll.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -36,6 +39,7 @@
 #include "pprof/trace/trace_timeline.h"
 #include "runtime/blocking.h"
 #include "runtime/execution_trace.h"
+#include "runtime/flight_recorder.h"
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
 #include "runtime/sync/mutex.h"
@@ -162,6 +166,14 @@ std::unique_ptr<ExecutionTrace> Begin() {
   std::exit(1);
 }
 
+// So little is kept that most of the past is forgotten.
+std::unique_ptr<fiberscope::FlightRecorder> Record() {
+  auto recorder = fiberscope::FlightRecorder::Start({.min_age = 1ms, .max_bytes = 64 << 10});
+  if (recorder.ok()) return *std::move(recorder);
+  std::fprintf(stderr, "%s\n", std::string(recorder.status().message()).c_str());
+  std::exit(1);
+}
+
 void TakeCounted(const std::string& directory, fiberscope::pprof::Symbolizer& symbolizer) {
   Scheduler scheduler({.processors = 2});
   fiberscope::TraceGenerations generations;
@@ -172,10 +184,10 @@ void TakeCounted(const std::string& directory, fiberscope::pprof::Symbolizer& sy
       for (int i = 0; i < 500; ++i) fibers.push_back(fiberscope::Spawn(&CountedFiber));
       for (Fiber& fiber : fibers) fiber.Join();
     }).Join();
-    if (part == 0) generations.push_back(std::make_shared<const TraceGeneration>(trace->Next()));
+    if (part == 0) std::ranges::move(trace->Next(), std::back_inserter(generations));
   }
   scheduler.Stop();  // the last end is written
-  generations.push_back(std::make_shared<const TraceGeneration>(trace->Stop()));
+  std::ranges::move(trace->Stop(), std::back_inserter(generations));
   Save(directory + "/counted.trace", generations, symbolizer);
 }
 
@@ -188,17 +200,17 @@ void TakeSpinning(const std::string& directory, fiberscope::pprof::Symbolizer& s
     runs.store(true);
     while (!stop.load()) {
     }
-    fiberscope::this_fiber::SleepFor(1us);
+    fiberscope::this_fiber::SleepFor(1ms);
   });
   while (!runs.load()) std::this_thread::yield();
   fiberscope::TraceGenerations generations;
   const auto trace = Begin();
-  generations.push_back(std::make_shared<const TraceGeneration>(trace->Next()));
-  generations.push_back(std::make_shared<const TraceGeneration>(trace->Next()));
+  std::ranges::move(trace->Next(), std::back_inserter(generations));
+  std::ranges::move(trace->Next(), std::back_inserter(generations));
   stop.store(true);
   spinner.Join();
   scheduler.Stop();
-  generations.push_back(std::make_shared<const TraceGeneration>(trace->Stop()));
+  std::ranges::move(trace->Stop(), std::back_inserter(generations));
   Save(directory + "/spinning.trace", generations, symbolizer);
 }
 
@@ -226,18 +238,22 @@ void TakeStorm(const std::string& directory, int traces, unsigned seed, fibersco
   const auto go_on = [&random] {
     for (const int until = g_bred.load() + static_cast<int>(random() % 50); g_bred.load() < until;) std::this_thread::yield();
   };
+  std::unique_ptr<fiberscope::FlightRecorder> recorder;
   for (int i = 0; i < traces; ++i) {
+    if (i % 10 == 0) recorder = nullptr;
+    if (i % 10 == 5) recorder = Record();
     fiberscope::TraceGenerations generations;
     const auto trace = Begin();
     for (unsigned more = random() % 4; more > 0; --more) {
       go_on();
-      generations.push_back(std::make_shared<const TraceGeneration>(trace->Next()));
+      std::ranges::move(trace->Next(), std::back_inserter(generations));
       scheduler.SetProcessors(1 + static_cast<int>(random() % 3));
     }
     go_on();
-    generations.push_back(std::make_shared<const TraceGeneration>(trace->Stop()));
+    std::ranges::move(trace->Stop(), std::back_inserter(generations));
     Save(directory + "/storm-" + std::to_string(i) + ".trace", generations, symbolizer,
          i % 2 == 0 ? TraceFormat::kGo122 : TraceFormat::kGo123);
+    if (recorder != nullptr) Save(directory + "/storm-" + std::to_string(i) + "-flight.trace", recorder->Snapshot(), symbolizer);
   }
   g_stop.store(true);
   foreign.join();

@@ -51,7 +51,7 @@ TEST(ExecutionTraceTest, ShowsEverySpawnWaitAndEnd) {
     for (Fiber& each : fibers) each.Join();
   }).Join();
   scheduler.Stop();  // the last worker has written the last end
-  const std::vector<DecodedEvent> events = testing::Decode(trace->Stop());
+  const std::vector<DecodedEvent> events = testing::Decode(testing::Only(trace->Stop()));
   EXPECT_EQ(Count(events, TraceEvent::kFiberCreate), kFibers + 1);
   EXPECT_EQ(Count(events, TraceEvent::kFiberDestroy), kFibers + 1);
   const auto sleeps = [](const DecodedEvent& event) {
@@ -71,12 +71,13 @@ TEST(ExecutionTraceTest, TheFirstGenerationNamesFibersThatDoNothing) {
   scheduler.Spawn([] {}).Join();  // behind them in the queue: they wait now
   const auto trace = Start();
   std::set<uint64_t> waiting;
-  for (const TraceStatus& each : trace->Next().statuses) {
+  const TraceGeneration generation = testing::Only(trace->Next());
+  for (const TraceStatus& each : generation.statuses) {
     if (each.status == TraceFiberStatus::kWaiting) waiting.insert(each.fiber);
     EXPECT_NE(each.stack, 0u);
   }
   for (const Fiber& each : fibers) EXPECT_TRUE(waiting.contains(each.id().value));
-  EXPECT_TRUE(trace->Next().batches.empty());
+  EXPECT_TRUE(testing::Only(trace->Next()).batches.empty());
   channel.Close();
   for (Fiber& each : fibers) each.Join();
 }
@@ -92,7 +93,7 @@ TEST(ExecutionTraceTest, AFiberThatComputesAllTheWhileIsShownToRun) {
   });
   while (!runs.load()) std::this_thread::yield();
   const auto trace = Start();
-  const std::vector<DecodedEvent> first = testing::Decode(trace->Next());
+  const std::vector<DecodedEvent> first = testing::Decode(testing::Only(trace->Next()));
   ASSERT_EQ(first.size(), 2u);
   EXPECT_EQ(first[0].type, TraceEvent::kProcessorStatus);
   EXPECT_EQ(first[1].type, TraceEvent::kFiberStatus);
@@ -101,7 +102,7 @@ TEST(ExecutionTraceTest, AFiberThatComputesAllTheWhileIsShownToRun) {
   stop.store(true);
   fiber.Join();
   scheduler.Stop();
-  const std::vector<DecodedEvent> second = testing::Decode(trace->Stop());
+  const std::vector<DecodedEvent> second = testing::Decode(testing::Only(trace->Stop()));
   EXPECT_EQ(Count(second, TraceEvent::kFiberDestroy), 1);
   EXPECT_EQ(Count(second, TraceEvent::kFiberStart), 0);
 }
@@ -114,7 +115,7 @@ TEST(ExecutionTraceTest, ABlockingCallShowsItsBeginningAndEnd) {
     Blocking([] {}, {.expect_long = true});
   }).Join();
   scheduler.Stop();
-  const std::vector<DecodedEvent> events = testing::Decode(trace->Stop());
+  const std::vector<DecodedEvent> events = testing::Decode(testing::Only(trace->Stop()));
   EXPECT_EQ(Count(events, TraceEvent::kBlockingBegin), 2);
   EXPECT_EQ(Count(events, TraceEvent::kBlockingEnd) + Count(events, TraceEvent::kBlockingEndLost), 2);
 }
@@ -149,7 +150,7 @@ std::vector<std::string> AnnotationsOf(F function) {
   const auto trace = Start();
   scheduler.Spawn(function).Join();
   scheduler.Stop();
-  return Annotations(trace->Stop());
+  return Annotations(testing::Only(trace->Stop()));
 }
 
 using Said = std::vector<std::string>;
@@ -184,7 +185,7 @@ TEST(TraceAnnotationsTest, ATaskIsOfTheFibersThatAreSpawnedInItAndParentOfTasksW
   scheduler.Stop();
   uint64_t inner_id = 0;
   std::vector<uint64_t> tasks_of_regions;
-  for (const DecodedEvent& each : testing::Decode(trace->Stop())) {
+  for (const DecodedEvent& each : testing::Decode(testing::Only(trace->Stop()))) {
     if (each.type == TraceEvent::kTaskBegin && each.arguments[1] != 0) {
       inner_id = each.arguments[0];
       EXPECT_EQ(each.arguments[1], outer_id);
@@ -242,12 +243,12 @@ TEST(TraceAnnotationsTest, WhatBeganBeforeTheTraceOrInAnotherOneDoesNotEndInIt) 
   auto trace = Start();
   go_on.Send(1);
   (void)there.Receive();
-  EXPECT_EQ(Annotations(trace->Stop()), (Said{"task first", "begin first"}));
+  EXPECT_EQ(Annotations(testing::Only(trace->Stop())), (Said{"task first", "begin first"}));
   trace = Start();
   go_on.Send(1);
   fiber.Join();
   scheduler.Stop();
-  EXPECT_EQ(Annotations(trace->Stop()), (Said{"begin second", "end second"}));
+  EXPECT_EQ(Annotations(testing::Only(trace->Stop())), (Said{"begin second", "end second"}));
 }
 
 TEST(TraceAnnotationsTest, NothingHappensOnThreadsAndWithinBlockingCalls) {
@@ -264,7 +265,7 @@ TEST(TraceAnnotationsTest, NothingHappensOnThreadsAndWithinBlockingCalls) {
   const TraceTask task("task");
   const TraceRegion region("region");
   TraceLog("key", "value");
-  EXPECT_TRUE(trace->Stop().batches.empty());
+  EXPECT_TRUE(testing::Only(trace->Stop()).batches.empty());
 }
 
 TEST(TraceAnnotationsTest, LongTextsAreCutBetweenCharacters) {
@@ -292,11 +293,11 @@ TEST(TraceAnnotationsTest, LabelsAreShownWhenTheyAreSetAndOnceInEachGeneration) 
   channel.Send(1);
   channel.Send(2);
   scheduler.Spawn([] {}).Join();  // behind it: it waits now
-  const TraceGeneration first = trace->Next();
+  const TraceGeneration first = testing::Only(trace->Next());
   channel.Close();
   fiber.Join();
   scheduler.Stop();
-  EXPECT_EQ(Annotations(trace->Stop()), (Said{"labels route=/order"}));
+  EXPECT_EQ(Annotations(testing::Only(trace->Stop())), (Said{"labels route=/order"}));
   EXPECT_LE(Annotations(first).size(), 1u);
 }
 
@@ -340,8 +341,8 @@ TEST(ExecutionTraceTest, BeginsAndEndsUnderLoad) {
   for (int i = 0; i < kTraces; ++i) {
     const auto trace = Start();
     scheduler.SetProcessors(1 + i % 3);
-    for (int j = i % 3; j > 0; --j) events += testing::Decode(trace->Next()).size();
-    events += testing::Decode(trace->Stop()).size();
+    for (int j = i % 3; j > 0; --j) events += testing::Decode(testing::Only(trace->Next())).size();
+    events += testing::Decode(testing::Only(trace->Stop())).size();
   }
   EXPECT_GT(events, 0u);
   stop.store(true);

@@ -35,6 +35,12 @@ inline uint64_t TakeVarint(std::string_view& bytes) {
   return 0;
 }
 
+// Of a trace that nobody else cuts.
+inline TraceGeneration Only(const TraceGenerations& generations) {
+  EXPECT_EQ(generations.size(), 1u);
+  return generations.empty() ? TraceGeneration() : *generations.front();
+}
+
 // In the order of the batches.
 inline std::vector<DecodedEvent> Decode(const TraceGeneration& generation) {
   std::vector<DecodedEvent> events;

@@ -31,7 +31,7 @@ class TraceWriterTest : public ::testing::Test {
     const auto for_each_fiber = [this](Tracer::Visit visit) {
       for (const auto& [fiber, state] : swept_) visit(fiber, state);
     };
-    auto started = Tracer::Start(for_each_fiber, [this] { return running_; });
+    auto started = Tracer::Start({.for_each_fiber = for_each_fiber, .running_now = [this] { return running_; }});
     ASSERT_TRUE(started.ok()) << started.status();
     tracer_ = *std::move(started);
   }
@@ -46,8 +46,8 @@ class TraceWriterTest : public ::testing::Test {
     }
     return texts;
   }
-  std::vector<std::string> Next() { return TextsOf(tracer_->Next()); }
-  std::vector<std::string> Stop() { return TextsOf(tracer_->Stop()); }
+  std::vector<std::string> Next() { return TextsOf(testing::Only(tracer_->Next())); }
+  std::vector<std::string> Stop() { return TextsOf(testing::Only(tracer_->Stop())); }
 
   TracedFiber Fiber(uint64_t id) {
     states_.push_back(std::make_unique<TracedState>());
@@ -161,7 +161,7 @@ TEST_F(TraceWriterTest, WhatCannotFitIsLeftOutAndCounted) {
   std::thread([&] { TraceWriter(TraceThread::Current()).FiberStart(processor_, fiber); }).join();
   std::thread([&] { TraceWriter(TraceThread::Current()).FiberUnblock(fiber, 0); }).join();
   EXPECT_EQ(DroppedTraceEvents(), dropped + 2);
-  for (const DecodedEvent& each : testing::Decode(tracer_->Stop())) EXPECT_NE(each.type, Event::kFiberUnblock);
+  for (const DecodedEvent& each : testing::Decode(testing::Only(tracer_->Stop()))) EXPECT_NE(each.type, Event::kFiberUnblock);
 }
 
 TEST_F(TraceWriterTest, ABlockingCallThatKeepsItsProcessor) {
@@ -253,7 +253,7 @@ TEST_F(TraceWriterTest, LongTracesAreCutIntoBatchesOfTheirOwnTime) {
     writer.FiberStop(processor_, fiber, kYieldTraceReason, 0);
     writer.FiberStart(processor_, fiber);
   }
-  const TraceGeneration last = tracer_->Stop();
+  const TraceGeneration last = testing::Only(tracer_->Stop());
   EXPECT_GT(last.batches.size(), 3u);
   uint64_t starts = 0;
   uint64_t before = 0;
@@ -266,14 +266,14 @@ TEST_F(TraceWriterTest, LongTracesAreCutIntoBatchesOfTheirOwnTime) {
   EXPECT_EQ(starts, uint64_t{kRounds});
 }
 
-TEST_F(TraceWriterTest, OneTraceAtATime) {
+TEST_F(TraceWriterTest, TracingEndsWithTheLastTracer) {
   Start();
-  const auto second = Tracer::Start([](Tracer::Visit) {}, [] { return std::vector<TracedRunning>(); });
-  EXPECT_EQ(second.status().code(), absl::StatusCode::kAlreadyExists);
-  tracer_.reset();
+  const std::unique_ptr<Tracer> first = std::move(tracer_);
   Start();
   EXPECT_TRUE(TraceOn());
-  Stop();
+  tracer_.reset();
+  EXPECT_TRUE(TraceOn());
+  (void)first->Stop();
   EXPECT_FALSE(TraceOn());
 }
 
