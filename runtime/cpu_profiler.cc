@@ -17,6 +17,8 @@
 #include "absl/strings/str_format.h"
 #include "runtime/cpu_sampler.h"
 #include "runtime/process_threads.h"
+#include "runtime/trace/trace_samples.h"
+#include "runtime/trace/trace_writer.h"
 #include "runtime/unwind/stack_table.h"
 #include "runtime/unwind/unwind_table.h"
 
@@ -203,7 +205,10 @@ class CpuProfiler::Impl {
   }
 
   void DrainOne(CpuSampler& sampler) {
-    sampler.Drain([this](const CpuSample& sample) { Add(sample); });
+    sampler.Drain([this, &sampler](const CpuSample& sample) {
+      Add(sample);
+      if (internal::TraceOn()) AddToTrace(sample, sampler.thread_id());
+    });
     profile_.lost += static_cast<int64_t>(sampler.TakeLost());
   }
 
@@ -217,6 +222,14 @@ class CpuProfiler::Impl {
     const Labels labels = Labels::Adopt(sample.labels);
     if (sample.labels != nullptr) labels_.try_emplace(sample.labels, labels);
     if (stack != StackTable::kNone) counts_[{stack, sample.labels}] += sample.weight;
+  }
+
+  static void AddToTrace(const CpuSample& sample, int thread_id) {
+    internal::AddTraceSample({.time = static_cast<uint64_t>(sample.time_ns) / internal::kTraceNsPerTick,
+                              .thread = static_cast<uint64_t>(thread_id),
+                              .processor = sample.processor,
+                              .fiber = sample.fiber},
+                             std::span(sample.pcs).first(sample.depth));
   }
 
   void MakeSamples() {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "runtime/base/tick_clock.h"
 #include "runtime/control_block.h"
 #include "runtime/current_fiber.h"
 #include "runtime/fiber_pool.h"
@@ -171,12 +172,17 @@ void CpuSampler::Sample(uint32_t weight, const void* context) {
   const UnwindTable& table = *UnwindTable::Current();
   UnwindResult walk;
   sample.labels = nullptr;
+  sample.time_ns = TickNowNs();
+  sample.fiber = 0;
+  sample.processor = UINT64_MAX;
   if (ControlBlock* const fiber = FiberPool::Instance().BlockOfStack(registers.sp)) {
     walk = Unwind(table, registers, fiber->stack(), sample.pcs);
     // Only of the fiber that this thread runs: of one that it is about to leave or has just left they may not be ours to take.
     const RunningFiber* const running = CurrentRunningFiber();
     if (running != nullptr && running->fiber.load(std::memory_order_relaxed) == fiber) {
       sample.labels = Labels::AddReference(fiber->labels.load(std::memory_order_relaxed));
+      sample.fiber = fiber->id.load(std::memory_order_relaxed);
+      sample.processor = running->processor_number.load(std::memory_order_relaxed);
     }
   } else {
     for (const size_t bytes : {kSmallCopy, kLargeCopy}) {

@@ -44,6 +44,10 @@ struct CpuSample {
   uint16_t depth = 0;
   bool truncated = false;    // outer frames are missing
   LabelsRep* labels = nullptr;  // holds a reference
+  // For a trace that is being taken (trace_samples.h).
+  int64_t time_ns = 0;                     // TickNowNs()
+  uint64_t fiber = 0;                      // 0: none
+  uint64_t processor = UINT64_MAX;  // that: none
   std::array<uintptr_t, kMaxFrames> pcs;  // innermost first: the exact pc, then return addresses
 };
 

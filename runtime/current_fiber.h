@@ -9,6 +9,7 @@
 #define FIBERSCOPE_RUNTIME_CURRENT_FIBER_H_
 
 #include <atomic>
+#include <cstdint>
 
 namespace fiberscope::internal {
 
@@ -18,6 +19,8 @@ struct ControlBlock;
 struct RunningFiber {
   // Null on the worker's own stack. One writer: the worker.
   std::atomic<ControlBlock*> fiber{nullptr};
+  // The number of its processor in traces; UINT64_MAX: it has none. One writer: the worker.
+  std::atomic<uint64_t> processor_number{UINT64_MAX};
 };
 
 #if defined(__x86_64__)

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <utility>
 
+#include "runtime/trace/trace_samples.h"
 #include "runtime/trace/trace_stacks.h"
 #include "runtime/trace/trace_strings.h"
 #include "runtime/trace/tracer.h"
@@ -49,6 +50,8 @@ void ExecutionTrace::NoteHeapBytes(uint64_t bytes) {
 uint64_t ExecutionTrace::dropped_events() { return internal::DroppedTraceEvents(); }
 
 uint64_t ExecutionTrace::lost_stacks() { return internal::LostTraceStacks(); }
+
+uint64_t ExecutionTrace::lost_samples() { return internal::LostTraceSamples(); }
 
 uint64_t ExecutionTrace::lost_texts() { return internal::LostTraceStrings(); }
 

@@ -9,6 +9,9 @@
 // end it. What has been recorded is kept in memory until Next() takes it, ~6 bytes an event: call it about once a second. For what
 // has happened already there is the flight recorder (flight_recorder.h), which may go on besides.
 //
+// A CPU profile (cpu_profiler.h) that is taken at the same time is in the trace, sample by sample, but for the last tenth of a
+// second.
+//
 // What a trace does not show: on which thread those fibers are that were in a blocking call when it began. They seem to wait; their
 // first event shows them.
 //
@@ -51,9 +54,11 @@ class ExecutionTrace {
   // Events that were left out because they would not have fitted what the trace said before, since the process began. More than
   // a few at the beginnings of traces are a fault in Fiberscope.
   static uint64_t dropped_events();
-  // Stacks and texts for which there was no room (32 MiB of distinct stacks; 8 MiB of texts a generation): shown as none.
+  // Stacks and texts for which there was no room (32 MiB of distinct stacks; 8 MiB of texts a generation): shown as none. Samples
+  // of a CPU profile (65536 a generation): left out.
   static uint64_t lost_stacks();
   static uint64_t lost_texts();
+  static uint64_t lost_samples();
 
  private:
   explicit ExecutionTrace(std::unique_ptr<internal::Tracer> tracer);

@@ -68,8 +68,13 @@ void Worker::Adopt(Processor& processor) {
   if (TraceOn()) TraceProcessorStart(*this);
 }
 
+void Worker::SetProcessor(Processor* processor) {
+  processor_ = processor;
+  processor_number.store(processor == nullptr ? UINT64_MAX : processor->traced().number, std::memory_order_relaxed);
+}
+
 void Worker::Take(Processor& processor) {
-  processor_ = &processor;
+  SetProcessor(&processor);
   processor.set_worker(this);
   processor.status().Run();
 }
@@ -286,7 +291,7 @@ bool Worker::EnterBlocking(Worker& worker, const Registers& here, bool expect_lo
   if (TraceOn()) TraceBlockingBegin(worker, here);
   self.state.EnterBlocking();
   worker.blocking_processor_ = &processor;
-  worker.processor_ = nullptr;
+  worker.SetProcessor(nullptr);
   // From here on the processor may be gone at any moment.
   worker.blocking_ticket_ = processor.status().EnterBlocking();
   if (expect_long && processor.status().Retake(worker.blocking_ticket_)) {
@@ -302,7 +307,7 @@ void Worker::LeaveBlocking(Worker& worker) {
   Processor& before = *worker.blocking_processor_;
   const bool kept = before.status().LeaveBlocking(worker.blocking_ticket_);
   if (kept) {
-    worker.processor_ = &before;
+    worker.SetProcessor(&before);
   } else if (IdleNode* const idle = worker.core_.idle().TakeProcessor()) {
     worker.Take(static_cast<Processor&>(*idle));
   }
@@ -388,7 +393,7 @@ ControlBlock* Worker::Search() {
     if (loop_turn) turns_ = 0;
     if (core_.has_excess() && core_.TryRetire(*processor_)) {
       if (std::exchange(spinning_, false)) core_.idle().StopSpinning();
-      processor_ = nullptr;
+      SetProcessor(nullptr);
       continue;
     }
     ControlBlock* fiber = loop_turn ? TakeInjected(/*oldest=*/true) : nullptr;
@@ -435,7 +440,9 @@ bool Worker::AcquireProcessor() {
 
 Processor& Worker::GiveUpProcessor() {
   if (TraceOn()) TraceProcessorStop();
-  return *std::exchange(processor_, nullptr);
+  Processor& processor = *processor_;
+  SetProcessor(nullptr);
+  return processor;
 }
 
 void Worker::Collect(ControlBlock& fiber) {

@@ -115,6 +115,7 @@ class Worker : public RunningFiber {
   void HandOver(ControlBlock& fiber);
   bool AcquireProcessor();
   void Take(Processor& processor);  // Adopt(), which a trace does not see
+  void SetProcessor(Processor* processor);
   Processor& GiveUpProcessor();
   ControlBlock* TakeInjected(bool oldest);
   ControlBlock* Steal();

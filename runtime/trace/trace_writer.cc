@@ -179,7 +179,7 @@ std::optional<SilentThread> TraceThread::SilentSince(uint32_t generation, uint32
 
 uint64_t DroppedTraceEvents() { return g_dropped.load(std::memory_order_relaxed); }
 
-uint64_t TraceTimeNow() { return static_cast<uint64_t>(TickNowNs()) / 64; }
+uint64_t TraceTimeNow() { return static_cast<uint64_t>(TickNowNs()) / kTraceNsPerTick; }
 
 TraceBatch MakeRunningBatch(const SilentThread& running, uint64_t time) {
   TraceBatch batch{.thread = running.thread, .time = time};

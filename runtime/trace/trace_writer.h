@@ -59,7 +59,8 @@ inline constinit std::atomic<uint64_t> g_trace_heap_bytes{0};
 inline bool TraceOn() { return __builtin_expect(g_trace_generation.load(std::memory_order_relaxed) != 0, false); }
 
 // One unit of time in a trace is 64 ns, as in Go's: shorter numbers, and no clock is finer between threads.
-inline constexpr uint64_t kTraceTicksPerSecond = 1'000'000'000 / 64;
+inline constexpr uint64_t kTraceNsPerTick = 64;
+inline constexpr uint64_t kTraceTicksPerSecond = 1'000'000'000 / kTraceNsPerTick;
 
 // What a thread does of which a generation says nothing.
 struct SilentThread {

@@ -11,6 +11,7 @@
 
 #include "runtime/base/process_fence.h"
 #include "runtime/base/tick_clock.h"
+#include "runtime/trace/trace_samples.h"
 #include "runtime/trace/trace_stacks.h"
 #include "runtime/trace/trace_strings.h"
 #include "runtime/unwind/unwind_table.h"
@@ -77,6 +78,7 @@ uint64_t BytesOf(const TraceGeneration& generation) {
 void Recording::Begin(const Tracer::Sources& from) {
   CalibrateTickClock();
   UnwindTable::Refresh();
+  DropTraceSamples();
   sources = from;
   base = ++generation;
   start = TraceTimeNow();
@@ -184,6 +186,7 @@ void Recording::Cut(bool last, uint32_t since, Silence* silence) {
   g_trace_buffer_bytes[ended % 2].store(0, std::memory_order_relaxed);
   cut->stacks = TraceStacksOf(ended);
   cut->strings = TakeTraceStrings(ended);
+  TakeTraceSamples(*cut);
   const uint64_t bytes = BytesOf(*cut);
   for (Tracer* const each : tracers) each->kept_.push_back({.number = ended, .generation = cut, .bytes = bytes, .end = start});
 }
@@ -254,7 +257,7 @@ TraceGenerations Tracer::Stop() {
 }
 
 void Tracer::Trim(uint64_t max_bytes, std::chrono::nanoseconds min_age) {
-  const uint64_t ticks = static_cast<uint64_t>(std::max<int64_t>(min_age.count(), 0)) / (1'000'000'000 / kTraceTicksPerSecond);
+  const uint64_t ticks = static_cast<uint64_t>(std::max<int64_t>(min_age.count(), 0)) / kTraceNsPerTick;
   const uint64_t now = TraceTimeNow();
   const std::lock_guard lock(TheRecording().mutex);
   uint64_t bytes = 0;

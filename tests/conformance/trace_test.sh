@@ -60,6 +60,7 @@ expect "tasks" "$text" ' TaskBegin .* Type="order"'
 expect "regions" "$text" ' RegionBegin .* Type="place"'
 expect "logs" "$text" ' Log .* Category="item" Message='
 expect "labels" "$text" ' Label .* Label="route=/order"'
+expect "heap" "$text" 'Metric .*/memory/classes/heap/objects:bytes'
 expect "processors" "$text" 'Metric .*/sched/gomaxprocs:threads'
 for profile in net sync syscall sched; do
   "$go123" tool trace -pprof=$profile "$TEST_TMPDIR/demo.trace" >"$TEST_TMPDIR/profile.pb" || fail "-pprof=$profile"
@@ -67,6 +68,12 @@ for profile in net sync syscall sched; do
 done
 expect_status 400 '/debug/pprof/trace?seconds=301' 'more than 0 and at most 300'
 expect_status 400 '/debug/pprof/trace?format=go1.7' 'must be go1.22, go1.23, go1.19 or json'
+# A CPU profile of the same time.
+get '/debug/pprof/profile?seconds=3' >"$TEST_TMPDIR/demo.cpu" &
+profile=$!
+get '/debug/pprof/trace?seconds=2.5' >"$TEST_TMPDIR/demo.trace"
+expect "samples" "$(events "$TEST_TMPDIR/demo.trace")" 'StackSample'
+wait "$profile"
 # Fibers that do nothing, those that the demo strands: without a stack in the form of Go 1.22.
 await "the leak" stranded 10
 get '/debug/pprof/trace?seconds=0.2&format=go1.23' >"$TEST_TMPDIR/demo.trace"

@@ -25,6 +25,7 @@
 
 #include "absl/status/statusor.h"
 #include "gtest/gtest.h"
+#include "runtime/execution_trace.h"
 #include "runtime/process_threads.h"
 #include "runtime/sync/wait_group.h"
 #include "tests/testing/place.h"
@@ -150,6 +151,35 @@ TEST_P(CpuProfilerFiberTest, SharesAreThoseOfTheFunctions) {
   EXPECT_NEAR(large / (large + small), p, tolerance);
   // On fibers, whose stacks are walked in place: all of them whole.
   EXPECT_LE(profile.truncated, profile.count / 100);
+}
+
+TEST_P(CpuProfilerFiberTest, SamplesAreInATraceOfTheSameTime) {
+  if (kHandlersAreLate) GTEST_SKIP() << "ThreadSanitizer puts handlers off";
+  const auto trace = ExecutionTrace::Start();
+  ASSERT_TRUE(trace.ok()) << trace.status();
+  uint64_t fiber = 0;
+  CpuProfile profile;
+  RunInFiber([&] {
+    const auto profiler = MustStart(200);
+    fiber = this_fiber::id().value;
+    Burn<2>(milliseconds(500));
+    profile = profiler->Stop();
+  });
+  const TraceGenerations generations = (*trace)->Stop();
+  int64_t of_fiber = 0;
+  int64_t on_processor = 0;
+  for (const auto& generation : generations) {
+    for (const TraceSample& sample : generation->samples) {
+      const auto stack = std::ranges::find(generation->stacks, sample.stack, &TraceStack::number);
+      ASSERT_NE(stack, generation->stacks.end());
+      EXPECT_GE(sample.time, generations.front()->start);
+      of_fiber += sample.fiber == fiber ? 1 : 0;
+      on_processor += sample.fiber == fiber && sample.processor != UINT64_MAX ? 1 : 0;
+    }
+  }
+  EXPECT_GT(of_fiber, 20);
+  EXPECT_EQ(on_processor, of_fiber);
+  EXPECT_LE(of_fiber, profile.signals);
 }
 
 TEST_P(CpuProfilerFiberTest, SamplesCarryTheLabelsOfTheFiberThatRan) {
