@@ -7,15 +7,12 @@ demo=$2
 here=$(dirname "$0")
 . "$here/go_environment.sh"
 . "$here/demo.sh"
+. "$here/trace_tools.sh"
 go build -o "$TEST_TMPDIR/fetch" "$here/fetch.go"
 
-go123=/usr/lib/go-1.23/bin/go
-if [[ ! -x $go123 ]]; then
-  echo "SKIPPED: go tool trace 1.23 is not installed (third_party/install_deps.sh --conformance)"
-  exit 0
-fi
-# Every event of a trace as text; fails if one does not fit. Without -d newer tools hide what they cannot read.
-events() { "$go123" tool trace -d=1 "$1" 2>&1 || fail "go tool trace on $1: $("$go123" tool trace -d=1 "$1" 2>&1 | tail -3)"; }
+find_trace_tool 1.23 || exit 0
+# Every event of a trace as text; fails if one does not fit.
+events() { trace_parse "$trace_tool" "$1" || fail "$1"; }
 count() { grep -cE -- "$1" <<<"$2" || true; }
 equal() { [[ $2 == "$3" ]] || fail "$1: $2, not $3"; }
 
@@ -36,8 +33,8 @@ equal "ends of tasks" "$(count ' TaskEnd ' "$counted")" 1000
 equal "regions" "$(count ' RegionEnd .* Type="nap"' "$counted")" 3000
 # The first stack of a fiber ends at its entry function.
 expect "names" "$counted" '^	sample::CountedFiber'
-sleeps=$("$go123" tool trace -pprof=sched "$TEST_TMPDIR/counted.trace" >"$TEST_TMPDIR/sched.pb" && go tool pprof -top -nodefraction=0 "$TEST_TMPDIR/sched.pb" 2>&1)
-expect "scheduling profile" "$sleeps" 'fiberscope::woken_by::Timer$'
+trace_pprof "$trace_tool" "$TEST_TMPDIR/counted.trace" sched >"$TEST_TMPDIR/sched.pb" || fail "-pprof=sched"
+expect "scheduling profile" "$(go tool pprof -top -nodefraction=0 "$TEST_TMPDIR/sched.pb" 2>&1)" 'fiberscope::woken_by::Timer$'
 
 echo "== spinning"
 spinning=$(events "$TEST_TMPDIR/spinning.trace")
@@ -63,7 +60,7 @@ expect "labels" "$text" ' Label .* Label="route=/order"'
 expect "heap" "$text" 'Metric .*/memory/classes/heap/objects:bytes'
 expect "processors" "$text" 'Metric .*/sched/gomaxprocs:threads'
 for profile in net sync syscall sched; do
-  "$go123" tool trace -pprof=$profile "$TEST_TMPDIR/demo.trace" >"$TEST_TMPDIR/profile.pb" || fail "-pprof=$profile"
+  trace_pprof "$trace_tool" "$TEST_TMPDIR/demo.trace" $profile >"$TEST_TMPDIR/profile.pb" || fail "-pprof=$profile"
   expect "$profile" "$(go tool pprof -top -nodefraction=0 "$TEST_TMPDIR/profile.pb" 2>&1)" 'demo::Order'
 done
 expect_status 400 '/debug/pprof/trace?seconds=301' 'more than 0 and at most 300'
