@@ -1,10 +1,14 @@
 // Protects that an execution trace may be taken of a busy service: each pair does the same without and with one. The second of each
-// pair also says what an event costs and how many bytes it has.
+// pair also says how many bytes an event has. BM_Trace_Echo, a service that waits for its clients, does both in turns, as the
+// difference is smaller than how much faster or slower a machine is from one second to the next.
 //
 //   bazel run //tests/bench:trace_bench -- --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true
-#include <atomic>
+#include <time.h>
+
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -19,6 +23,7 @@
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
 #include "runtime/this_fiber.h"
+#include "tests/bench/echo.h"
 
 namespace fiberscope {
 namespace {
@@ -118,6 +123,66 @@ void BM_Trace_Yield(benchmark::State& state, bool on) {
 }
 BENCHMARK_CAPTURE(BM_Trace_Yield, off, false)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(BM_Trace_Yield, on, true)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+double Median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+int64_t CpuNs(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+// What a stretch of messages there and back costs, each.
+struct EchoCost {
+  double wall_us = 0;
+  double server_us = 0;  // CPU time of all threads but the client's
+};
+
+EchoCost MeasureEcho(bench::Client& client, int messages) {
+  const auto start = std::chrono::steady_clock::now();
+  const int64_t cpu = CpuNs(CLOCK_PROCESS_CPUTIME_ID) - CpuNs(CLOCK_THREAD_CPUTIME_ID);
+  for (int i = 0; i < messages; ++i) client.Step();
+  const int64_t used = CpuNs(CLOCK_PROCESS_CPUTIME_ID) - CpuNs(CLOCK_THREAD_CPUTIME_ID) - cpu;
+  const std::chrono::duration<double, std::micro> wall = std::chrono::steady_clock::now() - start;
+  return {wall.count() / messages, static_cast<double>(used) / 1000 / messages};
+}
+
+// An iteration is a pair of stretches, one of them traced; which comes first changes. A ratio is the median of the pairs', with a
+// trace by without; on a machine that has other things to do, that of the server's CPU time is the one to look at.
+void BM_Trace_Echo(benchmark::State& state) {
+  constexpr int kMessages = 10'000;
+  const bench::FiberServer server(/*processors=*/1);
+  bench::Client client(server.port());
+  client.WarmUp();
+  std::vector<double> plain_us;
+  std::vector<double> wall_ratios;
+  std::vector<double> server_ratios;
+  uint64_t bytes = 0;
+  bool traced_first = false;
+  for (auto _ : state) {
+    EchoCost costs[2];  // without and with a trace
+    for (const bool on : {traced_first, !traced_first}) {
+      Tracing tracing(on);
+      client.WarmUp();
+      costs[on] = MeasureEcho(client, kMessages);
+      bytes += tracing.Bytes();
+    }
+    traced_first = !traced_first;
+    plain_us.push_back(costs[0].server_us);
+    wall_ratios.push_back(costs[1].wall_us / costs[0].wall_us);
+    server_ratios.push_back(costs[1].server_us / costs[0].server_us);
+  }
+  state.counters["server_ratio"] = Median(server_ratios);
+  state.counters["wall_ratio"] = Median(wall_ratios);
+  state.counters["server_us"] = Median(plain_us);
+  const double messages = (kMessages + bench::Client::kWarmUpMessages) * static_cast<double>(state.iterations());
+  state.counters["bytes/message"] = static_cast<double>(bytes) / messages;
+}
+BENCHMARK(BM_Trace_Echo)->Iterations(20)->UseRealTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace fiberscope
