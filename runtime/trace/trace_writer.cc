@@ -177,6 +177,15 @@ std::optional<SilentThread> TraceThread::SilentSince(uint32_t generation, uint32
   return SilentThread{.thread = id_, .fiber = assumed_fiber_.id, .processor = assumed_processor_number_};
 }
 
+bool TraceThread::IsAssumed(const TracedState& state, uint32_t trace) {
+  Threads& threads = TheThreads();
+  const std::lock_guard lock(threads.mutex);
+  return std::ranges::any_of(threads.all, [&](const std::unique_ptr<TraceThread>& each) {
+    if (each->assumed_trace_ != trace) return false;
+    return each->assumed_fiber_.state == &state || &each->assumed_processor_->state == &state;
+  });
+}
+
 uint64_t DroppedTraceEvents() { return g_dropped.load(std::memory_order_relaxed); }
 
 uint64_t TraceTimeNow() { return static_cast<uint64_t>(TickNowNs()) / kTraceNsPerTick; }
@@ -282,6 +291,8 @@ bool TraceWriter::Mention(const TracedFiber& fiber, Traced if_unknown) {
     if (word.generation() >= base_ && word.state() != Traced::kUnknown) {
       if (word.state() == Traced::kGone) return false;
       if (word.generation() == generation_) return true;
+      // What another thread runs is for that to name.
+      if ((word.state() == Traced::kRunning || word.state() == Traced::kBlocking) && t.fiber_.state != fiber.state) return false;
       WriteStatus(fiber, word.state());
       fiber.state->Store(word.In(generation_));
       return true;
@@ -293,8 +304,10 @@ bool TraceWriter::Mention(const TracedFiber& fiber, Traced if_unknown) {
       WriteStatus(fiber, if_unknown);
       return true;
     }
-    // It is new; or so it must seem, because the first generation named all fibers that there were.
+    // It is new; or so it must seem, because the first generation named all fibers that there were. Except if that said that a
+    // thread runs it, which let go of it unseen, and must be heard first.
     if (t.processor_ == nullptr || t.blocking_) return false;
+    if (!born_in_trace && TraceThread::IsAssumed(*fiber.state, base_)) return false;
     fiber.state->Store(TracedWord::Of(Traced::kRunnable, generation_));
     Write(TraceEvent::kFiberCreate, {fiber.id, StackOf(fiber.entry_pc + 1), 0});
     return true;
@@ -317,6 +330,7 @@ void TraceWriter::LeaveFiber() {
 bool TraceWriter::TakeProcessor(TracedProcessor& processor) {
   TracedWord word = processor.state.Load();
   if (word.generation() < base_ || word.state() == Traced::kUnknown) {
+    if (generation_ != base_ && TraceThread::IsAssumed(processor.state, base_)) return false;  // as in Mention
     Write(TraceEvent::kProcessorStatus, {processor.number, static_cast<uint64_t>(TraceProcessorStatus::kRunning)});
     processor.state.Store(TracedWord::Of(Traced::kRunning, generation_));
   } else {
@@ -436,8 +450,11 @@ bool TraceWriter::Annotate(TracedProcessor& has, const TracedFiber& runs, TraceE
 
 void TraceWriter::FiberUnblock(const TracedFiber& fiber, uint64_t stack) {
   EnterGeneration();
-  // Unknown, later, and no processor at hand: whoever starts it makes it known.
-  if (!Mention(fiber, Traced::kWaiting)) return;
+  if (!Mention(fiber, Traced::kWaiting)) {
+    // Unknown, later, and no processor at hand: whoever starts it makes it known.
+    if (fiber.state->Load().generation() >= base_) Drop();
+    return;
+  }
   const TracedWord word = fiber.state->Load();
   if (word.state() == Traced::kRunnable) return;
   if (word.state() != Traced::kWaiting) return Drop();

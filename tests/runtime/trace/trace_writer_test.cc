@@ -244,6 +244,50 @@ TEST_F(TraceWriterTest, OneThatHasLetGoMeanwhileSpeaksForItself) {
   EXPECT_EQ(texts, (Texts{"13 3 1", "25 7 T 2", "20 5 0"}));
 }
 
+// It lets go without a word, because its thread has looked whether there is a trace before there was one, and the first generation
+// is over before it goes on.
+TEST_F(TraceWriterTest, OneThatHasLetGoUnseenIsNotNewToTheTrace) {
+  const TracedFiber fiber = Fiber(7);
+  running_ = {{TraceThread::Current(), &processor_, fiber, 1}};
+  Start();
+  Next();
+  std::thread([&] {
+    TracedProcessor another{.number = 4, .state = {}};
+    TraceWriter writer(TraceThread::Current());
+    writer.ProcessorStart(another);
+    writer.FiberUnblock(fiber, 0);
+    writer.FiberStart(another, fiber);   // left out
+    writer.ProcessorStart(processor_);   // left out
+    writer.ProcessorStop();
+  }).join();
+  EXPECT_EQ(Next(), (Texts{"13 4 1", "11"}));
+  // Its thread is heard of again, and so it is there.
+  { TraceWriter(TraceThread::Current()).FiberStart(processor_, Fiber(8)); }
+  { TraceWriter(TraceThread::Current()).FiberStart(processor_, fiber); }
+  Texts texts = Stop();
+  ForgetThreads(texts);
+  ASSERT_EQ(texts.size(), 8u);
+  EXPECT_EQ(texts[1], "25 7 T 2");
+  EXPECT_EQ(texts[2], "19 91 0");
+  EXPECT_EQ(texts[3].substr(0, 5), "14 8 ");
+  EXPECT_EQ(texts[7], "16 7 1");
+}
+
+TEST_F(TraceWriterTest, WhatAnotherThreadRunsIsNotForThisOneToName) {
+  Start();
+  const TracedFiber fiber = Fiber(7);
+  { TraceWriter(TraceThread::Current()).FiberStart(processor_, fiber); }
+  Next();
+  const uint64_t dropped = DroppedTraceEvents();
+  std::thread([&] { TraceWriter(TraceThread::Current()).FiberUnblock(fiber, 0); }).join();
+  EXPECT_EQ(DroppedTraceEvents(), dropped + 1);
+  EXPECT_EQ(Next(), Texts());
+  { TraceWriter(TraceThread::Current()).FiberBlock(processor_, fiber, 5, 0); }
+  Texts texts = Stop();
+  ForgetThreads(texts);
+  EXPECT_EQ(texts, (Texts{"13 3 1", "25 7 T 2", "20 5 0"}));
+}
+
 TEST_F(TraceWriterTest, LongTracesAreCutIntoBatchesOfTheirOwnTime) {
   Start();
   const TracedFiber fiber = Fiber(7);
