@@ -194,7 +194,7 @@ __attribute__((noinline)) bool TraceRetake(Processor& processor, BlockingTicket 
   TraceWriter writer(TraceThread::Current());
   const Worker* const from = processor.worker();
   if (!processor.status().Retake(ticket)) return false;
-  if (writer.on()) writer.ProcessorSteal(processor.traced(), static_cast<uint64_t>(from->thread_id()));
+  if (writer.on()) writer.ProcessorSteal(processor.traced(), static_cast<uint64_t>(from->thread_id()), from->trace_thread());
   return true;
 }
 

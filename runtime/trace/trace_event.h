@@ -46,6 +46,10 @@ enum class TraceEvent : uint8_t {
 enum class TraceFiberStatus : uint8_t { kRunnable = 1, kRunning = 2, kBlocking = 3, kWaiting = 4 };
 enum class TraceProcessorStatus : uint8_t { kRunning = 1, kIdle = 2, kBlocking = 3 };
 
+// For a TraceProcessorStatus, by a thread that takes the processor out of another one's blocking call: a reader that has not heard
+// of the call need not.
+inline constexpr uint64_t kAbandonedTraceProcessor = 4;
+
 // In place of a thread: nobody's.
 inline constexpr uint64_t kNoTraceThread = UINT64_MAX;
 

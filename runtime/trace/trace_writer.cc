@@ -20,6 +20,8 @@ namespace {
 // Type, time and four arguments of at most 10 bytes.
 constexpr size_t kMaxEventBytes = 1 + 5 * 10;
 
+constexpr uint64_t kNoShownProcessor = 0x7fffffff;
+
 struct Threads {
   std::mutex mutex;
   std::vector<std::unique_ptr<TraceThread>> all;  // GUARDED_BY(mutex)
@@ -149,8 +151,7 @@ void TraceThread::Assume(const TracedRunning& running, uint32_t trace) {
 }
 
 void TraceThread::Show() {
-  constexpr uint64_t kNone = 0x7fffffff;
-  const uint64_t processor = processor_ == nullptr || blocking_ ? kNone : processor_->number;
+  const uint64_t processor = processor_ == nullptr ? kNoShownProcessor : processor_->number;
   // Release: whoever reads them in the middle of a section sees that it has begun. Pairs with the acquires in SilentSince().
   shown_fiber_.store(fiber_.state == nullptr ? 0 : fiber_.id, std::memory_order_release);
   shown_place_.store(uint64_t{generation_} << 32 | processor << 1 | (blocking_ ? 1 : 0), std::memory_order_release);
@@ -170,7 +171,10 @@ std::optional<SilentThread> TraceThread::SilentSince(uint32_t generation, uint32
   const bool blocking = (place & 1) != 0;
   if (place >> 32 >= base) {
     if (fiber == 0) return std::nullopt;
-    const uint64_t processor = blocking ? SilentThread::kNoProcessor : (place & 0xffffffff) >> 1;
+    uint64_t processor = (place & 0xffffffff) >> 1;
+    if (processor == kNoShownProcessor || (blocking && robbed_.load(std::memory_order_acquire))) {
+      processor = SilentThread::kNoProcessor;
+    }
     return SilentThread{.thread = id_, .fiber = fiber, .processor = processor, .blocking = blocking};
   }
   if (assumed_trace_ != base) return std::nullopt;
@@ -192,7 +196,7 @@ uint64_t TraceTimeNow() { return static_cast<uint64_t>(TickNowNs()) / kTraceNsPe
 
 TraceBatch MakeRunningBatch(const SilentThread& running, uint64_t time) {
   TraceBatch batch{.thread = running.thread, .time = time};
-  char bytes[2 * kMaxEventBytes];
+  char bytes[3 * kMaxEventBytes];
   char* at = bytes;
   *at++ = static_cast<char>(TraceEvent::kProcessorStatus);
   for (const uint64_t each : {uint64_t{0}, running.processor, static_cast<uint64_t>(TraceProcessorStatus::kRunning)}) {
@@ -200,6 +204,10 @@ TraceBatch MakeRunningBatch(const SilentThread& running, uint64_t time) {
   }
   *at++ = static_cast<char>(TraceEvent::kFiberStatus);
   for (const uint64_t each : {uint64_t{0}, running.fiber, batch.thread, StatusOf(Traced::kRunning)}) at = PutVarint(at, each);
+  if (running.blocking) {
+    *at++ = static_cast<char>(TraceEvent::kBlockingBegin);
+    for (const uint64_t each : {0, 1, 0}) at = PutVarint(at, each);  // time, the processor's first number, no stack
+  }
   batch.data.assign(bytes, static_cast<size_t>(at - bytes));
   return batch;
 }
@@ -469,6 +477,7 @@ void TraceWriter::BlockingBegin(TracedProcessor& has, const TracedFiber& runs, u
   Write(TraceEvent::kBlockingBegin, {word.sequence(), stack});
   has.state.Store(word);
   runs.state->Store(runs.state->Load().To(Traced::kBlocking));
+  thread_->robbed_.store(false, std::memory_order_relaxed);
   thread_->blocking_ = true;
 }
 
@@ -486,13 +495,13 @@ void TraceWriter::BlockingHandOff(TracedProcessor& had) {
   t.processor_ = nullptr;
 }
 
-void TraceWriter::ProcessorSteal(TracedProcessor& stolen, uint64_t from_thread) {
+void TraceWriter::ProcessorSteal(TracedProcessor& stolen, uint64_t from_thread, TraceThread* victim) {
   EnterGeneration();
+  if (victim != nullptr) victim->robbed_.store(true, std::memory_order_release);
   TracedWord word = stolen.state.Load();
   if (word.generation() < base_ || word.state() != Traced::kBlocking) return;
   if (word.generation() != generation_) {
-    constexpr uint64_t kAbandoned = 4;  // what a reader takes for "in a blocking call" if it has not heard of the call yet
-    Write(TraceEvent::kProcessorStatus, {stolen.number, kAbandoned});
+    Write(TraceEvent::kProcessorStatus, {stolen.number, kAbandonedTraceProcessor});
     word = word.In(generation_);
   }
   word = word.Numbered().To(Traced::kIdle);

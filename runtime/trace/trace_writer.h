@@ -68,8 +68,8 @@ struct SilentThread {
 
   uint64_t thread = 0;
   uint64_t fiber = 0;
-  uint64_t processor = kNoProcessor;  // unless it is in a blocking call
-  bool blocking = false;
+  uint64_t processor = kNoProcessor;  // that: it has lost it in the blocking call
+  bool blocking = false;              // it is in one
 };
 
 // What a thread runs that nothing has been heard of in a trace.
@@ -140,6 +140,8 @@ class TraceThread {
   // As the thread's last section has left it. Two words that belong together: section_ says when they may be read.
   std::atomic<uint64_t> shown_fiber_{0};
   std::atomic<uint64_t> shown_place_{0};  // generation, processor, whether it is in a blocking call: 32, 31, 1 bits
+  // Whether the processor was taken out of the blocking call. Written by the thread, and by the thief.
+  std::atomic<bool> robbed_{false};
 
   // The flip's, for the thread's first section in a later generation of that trace.
   uint32_t assumed_trace_ = 0;
@@ -203,8 +205,9 @@ class TraceWriter {
 
   // -- On any thread.
   void FiberUnblock(const TracedFiber& fiber, uint64_t stack);
-  // Takes a processor out of a blocking call. The section began before it was taken.
-  void ProcessorSteal(TracedProcessor& stolen, uint64_t from_thread);
+  // Takes a processor out of a blocking call of that thread. The section began before it was taken. `victim`: its record, if there
+  // is one.
+  void ProcessorSteal(TracedProcessor& stolen, uint64_t from_thread, TraceThread* victim = nullptr);
 
  private:
   using Buffer = TraceThread::Buffer;
@@ -234,7 +237,8 @@ class TraceWriter {
   uint64_t now_ = 0;
 };
 
-// What a thread runs, as a batch of its own.
+// What a thread runs, as a batch of its own. Of a blocking call that has kept its processor: that it runs, and then begins the
+// call, because `go tool trace` of Go 1.23 ends with a panic where such a call ends that did not begin.
 TraceBatch MakeRunningBatch(const SilentThread& running, uint64_t time);
 
 uint64_t TraceTimeNow();

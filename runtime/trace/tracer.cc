@@ -218,7 +218,7 @@ Tracer::~Tracer() {
   if (!stopped_) (void)Stop();
 }
 
-// Ends the present generation. What is kept then, of which `silence` is to complete the first if `first` is set.
+// Ends the present generation. What is kept then; with `first`, and what must stand before it.
 TraceGenerations Tracer::CutAndList(bool last, bool first) {
   Recording& recording = TheRecording();
   if (recording.lost) return {};
@@ -231,8 +231,8 @@ TraceGenerations Tracer::CutAndList(bool last, bool first) {
     if (last) recording.Remove(*this);
     for (const Kept& each : kept_) all.push_back(each.generation);
   }
-  // What is in the list does not change any more, so this needs no lock. The recording's first one is complete.
-  if (first && all.front()->number != 1) all.front() = CompleteGeneration(all, silence);
+  // What is in the list does not change any more, so this needs no lock. The recording's first one names all fibers itself.
+  if (first && all.front()->number != 1) all.insert(all.begin(), GenerationBefore(all, silence));
   return all;
 }
 
@@ -245,7 +245,7 @@ TraceGenerations Tracer::Next() {
   TraceGenerations all = CutAndList(/*last=*/false, /*first=*/!std::exchange(begun_, true));
   const std::lock_guard lock(recording.mutex);
   // Another tracer may have cut meanwhile.
-  kept_.erase(kept_.begin(), kept_.begin() + static_cast<ptrdiff_t>(std::min(all.size(), kept_.size())));
+  while (!all.empty() && !kept_.empty() && kept_.front().generation->number <= all.back()->number) kept_.pop_front();
   return all;
 }
 

@@ -1,8 +1,8 @@
 // Records what all threads do, for everyone who wants it, and cuts it into generations (trace_writer.h).
 //
 // A process makes one recording at a time: it begins with the first tracer and ends with the last. All of them get the same
-// generations; who ends one ends it for all. A tracer that comes later begins with a generation of its own, and what it gets first
-// is completed (complete_generation.h), so that it can be read without what others got before.
+// generations; who ends one ends it for all. A tracer that comes later begins with a generation of its own, before which it gets
+// another one that says what was going on (generation_before.h), so that it can be read without what others got before.
 //
 // Thread-safe, but for one tracer, which is thread-compatible. Blocks the thread until all threads were seen outside a section, and
 // while another tracer does; nobody else waits.
@@ -19,7 +19,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "runtime/trace/complete_generation.h"
+#include "runtime/trace/generation_before.h"
 #include "runtime/trace/trace_generation.h"
 #include "runtime/trace/trace_writer.h"
 

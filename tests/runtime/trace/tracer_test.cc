@@ -104,7 +104,7 @@ TEST_F(TracerTest, ALaterTracerHearsOfFibersToWhichNothingHappens) {
   const TraceGenerations heard = second->Stop();
 
   EXPECT_THAT(FirstStatuses(heard), ElementsAre(Pair(1, kWaiting)));
-  ASSERT_EQ(heard.size(), 1u);
+  ASSERT_EQ(heard.size(), 2u) << "what was before, and its own";
   ASSERT_EQ(heard.front()->stacks.size(), 1u);
   EXPECT_THAT(heard.front()->stacks[0].pcs, ElementsAre(1002)) << "one address within the entry function";
   EXPECT_EQ(heard.front()->statuses[0].stack, heard.front()->stacks[0].number);
@@ -132,7 +132,8 @@ TEST_F(TracerTest, ThreadsThatWriteNothingAreSaidToDoWhatTheyDo) {
 
   const auto second = Start();
   const TraceGenerations heard = second->Next();
-  EXPECT_THAT(FirstStatuses(heard), ElementsAre(Pair(1, kRunning), Pair(2, kBlocking), Pair(3, kWaiting)));
+  // 2 has kept its processor, and so seems to begin its call now.
+  EXPECT_THAT(FirstStatuses(heard), ElementsAre(Pair(1, kRunning), Pair(2, kRunning), Pair(3, kWaiting)));
 
   // And what they do then fits.
   runs.Do([this](TraceWriter& writer, TracedProcessor& processor) {
@@ -143,7 +144,44 @@ TEST_F(TracerTest, ThreadsThatWriteNothingAreSaidToDoWhatTheyDo) {
   blocks.Do([this](TraceWriter& writer, TracedProcessor& processor) { writer.BlockingEnd(processor, Fiber(2)); });
   TraceGenerations all = heard;
   for (const auto& each : second->Stop()) all.push_back(each);
-  EXPECT_THAT(FirstStatuses(all), ElementsAre(Pair(1, kRunning), Pair(2, kBlocking), Pair(3, kWaiting)));
+  EXPECT_THAT(FirstStatuses(all), ElementsAre(Pair(1, kRunning), Pair(2, kRunning), Pair(3, kWaiting)));
+}
+
+// The processor of a call that goes on may be lost before the trace, in its first generation, or later.
+TEST_F(TracerTest, ACallThatLosesItsProcessor) {
+  for (const int lost_in : {0, 1, 2}) {
+    SCOPED_TRACE(lost_in);
+    Player blocks(0);
+    Player steals(1);
+    const uint64_t id = 100 + static_cast<uint64_t>(lost_in);
+    TracedProcessor* processor = nullptr;
+    uint64_t thread = 0;
+    TraceThread* record = nullptr;
+    const auto recorder = Start();
+    blocks.Do([&](TraceWriter& writer, TracedProcessor& has) {
+      processor = &has;
+      record = TraceThread::Current();
+      thread = record->id();
+      writer.FiberCreate(has, {}, Fiber(id), 0);
+      writer.FiberStart(has, Fiber(id));
+      writer.BlockingBegin(has, Fiber(id), 0);
+    });
+    const auto steal = [&] {
+      steals.Do([&](TraceWriter& writer, TracedProcessor&) { writer.ProcessorSteal(*processor, thread, record); });
+    };
+    recorder->Cut();
+    if (lost_in == 0) steal();
+    const auto trace = Start();
+    if (lost_in == 1) steal();
+    TraceGenerations all = trace->Next();
+    if (lost_in == 2) steal();
+    blocks.Do([&](TraceWriter& writer, TracedProcessor&) { writer.BlockingEndLost(nullptr, Fiber(id)); });
+    for (const auto& each : trace->Stop()) all.push_back(each);
+    EXPECT_THAT(FirstStatuses(all), ElementsAre(Pair(id, lost_in == 0 ? kBlocking : kRunning)));
+    recorder->Trim(UINT64_MAX, std::chrono::nanoseconds(0));
+    (void)FirstStatuses(recorder->Look());
+    fibers_.clear();
+  }
 }
 
 TEST_F(TracerTest, AThreadThatWritesInTheFirstGenerationSpeaksForItself) {
@@ -186,9 +224,9 @@ TEST_F(TracerTest, WhatIsLeftOfThePastBeginsWithEveryFiber) {
     writer.FiberDestroy(processor, Fiber(3));
   });
   const TraceGenerations all = tracer->Look();
-  EXPECT_EQ(all.size(), 3u);
+  EXPECT_EQ(all.size(), 4u) << "what was before, two that are kept, and the look's own";
   EXPECT_THAT(FirstStatuses(all),
-              UnorderedElementsAre(Pair(1, kRunnable), Pair(2, kBlocking), Pair(3, kRunnable), Pair(4, kRunnable)));
+              UnorderedElementsAre(Pair(1, kRunnable), Pair(2, kRunning), Pair(3, kRunnable), Pair(4, kRunnable)));
   EXPECT_THAT(FirstStatuses(tracer->Look()), FirstStatuses(all)) << "looking changes nothing";
   tracer->Trim(0, std::chrono::nanoseconds(0));
   // 1 is runnable since it yielded, 2 runs again.
@@ -206,16 +244,16 @@ TEST_F(TracerTest, TrimKeepsWhatIsYoungUnlessItIsTooMuch) {
   }
   tracer->Cut();
   tracer->Trim(3, std::chrono::hours(1));
-  EXPECT_EQ(tracer->Look().size(), 2u) << "the last one, though it is more, and the look's own";
+  EXPECT_EQ(tracer->Look().size(), 3u) << "what was before, the last one, though it is more, and the look's own";
   tracer->Trim(UINT64_MAX, std::chrono::nanoseconds(0));
-  EXPECT_EQ(tracer->Look().size(), 2u);
+  EXPECT_EQ(tracer->Look().size(), 3u);
 }
 
 TEST_F(TracerTest, EveryTracerGetsWhatAnotherHasCut) {
   const auto first = Start();
   const auto second = Start();
   EXPECT_EQ(first->Next().size(), 2u) << "the one before the other came, and its own";
-  EXPECT_EQ(second->Next().size(), 2u);
+  EXPECT_EQ(second->Next().size(), 3u) << "what was before, too";
   EXPECT_EQ(second->Stop().size(), 1u);
   EXPECT_EQ(first->Stop().size(), 3u);
 }
