@@ -233,7 +233,7 @@ class ProcessSymbolizer : public Symbolizer {
   void RefreshObjects();  // needs objects_mutex_
   void Forget(const AddressRange& addresses);
 
-  const Symbolized unknown_;
+  const Symbolized unknown_ = {};  // clang wants it said
   LineReader lines_;
 
   // Lock order: objects_mutex_, then cache_mutex_. Neither is held while DWARF is read.
