@@ -185,7 +185,8 @@ bool TraceThread::IsAssumed(const TracedState& state, uint32_t trace) {
   Threads& threads = TheThreads();
   const std::lock_guard lock(threads.mutex);
   return std::ranges::any_of(threads.all, [&](const std::unique_ptr<TraceThread>& each) {
-    if (each->assumed_trace_ != trace) return false;
+    const bool was_heard_of = each->shown_place_.load(std::memory_order_relaxed) >> 32 >= trace;
+    if (each->assumed_trace_ != trace || was_heard_of) return false;
     return each->assumed_fiber_.state == &state || &each->assumed_processor_->state == &state;
   });
 }

@@ -101,7 +101,8 @@ class TraceThread {
   // The fiber that it runs, or is in a blocking call of, since before that generation of the trace that began with `base`, without
   // having written anything since. Waits for the end of a section.
   std::optional<SilentThread> SilentSince(uint32_t generation, uint32_t base) const;
-  // In a later generation of that trace: whether a thread was assumed to run that fiber, or to have that processor.
+  // In a later generation of that trace: whether a thread was assumed to run that fiber, or to have that processor, and has not
+  // been heard of since.
   static bool IsAssumed(const TracedState& state, uint32_t trace);
   // After AwaitSection: whether it was in a section of that generation.
   bool entered(uint32_t generation) const { return entered_[generation % 2] == generation; }

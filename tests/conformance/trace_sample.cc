@@ -6,7 +6,7 @@
 // forms: NAME.go119, NAME.json, NAME.KIND.pb.
 //
 // storm-N.trace: short ones, begun and ended in the middle of it all, of one to four generations each, half of them while a flight
-// recorder is on, of which there is storm-N-flight.trace then. counted.trace: of known
+// recorder is on, of which there is a storm-N-flight.trace now and then. counted.trace: of known
 // contents: 1000 fibers of CountedFiber() that sleep 3 times each, in two generations. spinning.trace: of a fiber
 // that runs all the while.
 #include <poll.h>
@@ -253,7 +253,8 @@ void TakeStorm(const std::string& directory, int traces, unsigned seed, fibersco
     std::ranges::move(trace->Stop(), std::back_inserter(generations));
     Save(directory + "/storm-" + std::to_string(i) + ".trace", generations, symbolizer,
          i % 2 == 0 ? TraceFormat::kGo122 : TraceFormat::kGo123);
-    if (recorder != nullptr) Save(directory + "/storm-" + std::to_string(i) + "-flight.trace", recorder->Snapshot(), symbolizer);
+    const bool also_flight = i % 10 == 6 || i % 10 == 8;
+    if (also_flight) Save(directory + "/storm-" + std::to_string(i) + "-flight.trace", recorder->Snapshot(), symbolizer);
   }
   g_stop.store(true);
   foreign.join();
