@@ -43,6 +43,13 @@ class Totals {
     if (added) sums_.push_back({.number = number});
     sums_[at->second].count += count;
     sums_[at->second].delay_ns += delay_ns;
+    count_ += count;
+    delay_ns_ += delay_ns;
+  }
+
+  ContentionTotals ReadTotals() {
+    std::lock_guard lock(mutex_);
+    return {.count = count_, .delay = std::chrono::nanoseconds(std::llround(delay_ns_)), .lost = lost_};
   }
 
   ContentionSnapshot Read() {
@@ -73,6 +80,8 @@ class Totals {
   StackTable stacks_{UnwindTable::Refresh(), kMaxNodes};
   absl::flat_hash_map<uint32_t, size_t> index_;  // by number of the stack: position in sums_
   std::vector<Sum> sums_;
+  double count_ = 0;
+  double delay_ns_ = 0;
   int64_t events_ = 0;
   int64_t stood_for_ = 0;
   int64_t lost_ = 0;
@@ -175,5 +184,7 @@ int64_t SetMutexProfileFraction(int64_t fraction) {
 ContentionSnapshot ReadContention(Contention kind) { return internal::TotalsOf(kind).Read(); }
 
 int64_t ContentionStacks(Contention kind) { return internal::TotalsOf(kind).size(); }
+
+ContentionTotals ReadContentionTotals(Contention kind) { return internal::TotalsOf(kind).ReadTotals(); }
 
 }  // namespace fiberscope

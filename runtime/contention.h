@@ -17,6 +17,7 @@
 #ifndef FIBERSCOPE_RUNTIME_CONTENTION_H_
 #define FIBERSCOPE_RUNTIME_CONTENTION_H_
 
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -51,6 +52,16 @@ ContentionSnapshot ReadContention(Contention kind);
 
 // How many records there are.
 int64_t ContentionStacks(Contention kind);
+
+// What the records come to, without the stacks.
+struct ContentionTotals {
+  double count = 0;
+  std::chrono::nanoseconds delay{0};
+  int64_t lost = 0;  // as in ContentionSnapshot
+};
+
+// Never blocks for longer than an event takes to be recorded.
+ContentionTotals ReadContentionTotals(Contention kind);
 
 }  // namespace fiberscope
 

@@ -58,6 +58,8 @@ enum class FiberState : uint8_t {
   kBlocking = 5,  // on a worker that gave its processor away: in a call that blocks the thread (blocking.h)
 };
 
+inline constexpr int kFiberStateCount = static_cast<int>(FiberState::kBlocking) + 1;
+
 // "dead", "new", "runnable", "running", "waiting", "blocking".
 constexpr const char* StateName(FiberState state) {
   switch (state) {

@@ -74,6 +74,7 @@ struct ProcessorMetrics {
 struct SchedulerMetrics {
   // Sums over all processors.
   uint64_t switches = 0;
+  uint64_t idle_yields = 0;
   uint64_t steals_tried = 0;
   uint64_t steals = 0;
   uint64_t overflows = 0;

@@ -15,6 +15,7 @@
 #include "runtime/base/futex.h"
 #include "runtime/base/tick_clock.h"
 #include "runtime/fiber_pool.h"
+#include "runtime/scheduler_list.h"
 #include "runtime/trace_hooks.h"
 
 namespace fiberscope::internal {
@@ -56,11 +57,13 @@ SchedulerCore::SchedulerCore(const Options& options)
     ThrowNoThread(std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again)),
                   absl::StrFormat("worker thread %d of %d", i + 1, options.processors));
   }
+  ListScheduler(*this);
 }
 
 SchedulerCore::~SchedulerCore() {
   Stop(std::chrono::nanoseconds(0));
   AwaitForeignCalls();
+  UnlistScheduler(*this);
   TraceProcessorCount(processor_count(), 0);
   for (Processor* const processor : processors()) delete processor;
 }
@@ -310,6 +313,7 @@ SchedulerMetrics SchedulerCore::Metrics() {
     sum.processors.push_back(processor->Metrics());
     const ProcessorMetrics& each = sum.processors.back();
     sum.switches += each.switches;
+    sum.idle_yields += each.idle_yields;
     sum.steals_tried += each.steals_tried;
     sum.steals += each.steals;
     sum.overflows += each.overflows;

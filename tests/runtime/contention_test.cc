@@ -104,6 +104,32 @@ TEST_P(ContentionTest, AReceiverIsChargedForAsLongAsItWaits) {
   ExpectBetween(charge.delay_ns, least_ns, most_ns);
 }
 
+TEST_P(ContentionTest, TotalsAreTheSumOfTheRecords) {
+  RunInFiber([&] {
+    Channel<int> channel;
+    Fiber receiver = Spawn([&] { (void)channel.Receive(); });
+    AwaitState(receiver, FiberState::kWaiting);
+    channel.Close();
+    receiver.Join();
+  });
+  StopScheduler();
+  for (const Contention kind : {Contention::kBlock, Contention::kMutex}) {
+    const ContentionTotals totals = ReadContentionTotals(kind);
+    const ContentionSnapshot snapshot = ReadContention(kind);
+    double count = 0;
+    double delay_ns = 0;
+    for (const ContentionRecord& record : snapshot.records) {
+      count += static_cast<double>(record.count);
+      delay_ns += static_cast<double>(record.delay_ns);
+    }
+    // Each record's numbers are rounded.
+    EXPECT_NEAR(totals.count, count, static_cast<double>(snapshot.records.size()));
+    EXPECT_NEAR(static_cast<double>(totals.delay.count()), delay_ns, static_cast<double>(snapshot.records.size()));
+    EXPECT_EQ(totals.lost, snapshot.lost);
+  }
+  EXPECT_GT(ReadContentionTotals(Contention::kBlock).count, 0);
+}
+
 TEST_P(ContentionTest, TheHolderOfAMutexIsChargedForAllWhoWait) {
   constexpr int kWaiters = 8;
   const Charge before = ChargedTo<2>(Contention::kMutex);
