@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -275,6 +276,11 @@ absl::StatusOr<HeapSnapshot> ReadHeapSamples() {
 }
 
 int64_t HeapRecordCount() { return HasTcmalloc() ? Samples::Instance().record_count() : 0; }
+
+double AllocationsPerSample(const HeapRecord& record) {
+  if (record.rate <= 1) return 1;
+  return 1 / -std::expm1(-static_cast<double>(record.taken) / static_cast<double>(record.rate));
+}
 
 void ReleaseFreeMemory() {
   if (HasTcmalloc()) TheMallocExtension()->ReleaseFreeMemory();

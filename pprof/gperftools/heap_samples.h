@@ -52,6 +52,9 @@ struct HeapRecord {
   int64_t freed = 0;      // of them
 };
 
+// How many allocations one sample of the record stands for.
+double AllocationsPerSample(const HeapRecord& record);
+
 struct HeapSnapshot {
   std::vector<HeapRecord> records;
   int64_t rate = 0;  // now

@@ -28,12 +28,6 @@ bool IsAllocator(const Symbolized& symbolized) {
   });
 }
 
-// How many allocations one sample stands for.
-double Scale(const HeapRecord& record) {
-  if (record.rate <= 1) return 1;
-  return 1 / -std::expm1(-static_cast<double>(record.taken) / static_cast<double>(record.rate));
-}
-
 std::string LostText(int64_t lost) { return absl::StrFormat("%d samples are not in this profile", lost); }
 
 }  // namespace
@@ -116,7 +110,7 @@ std::vector<HeapSource::Group> HeapSource::Groups(const HeapSnapshot& snapshot) 
     if (added) groups.push_back({.stack = std::move(stack), .size = record.size});
     Group& group = groups[at->second];
     const int64_t live = record.allocated - record.freed;
-    const double scale = Scale(record);
+    const double scale = AllocationsPerSample(record);
     group.allocated_samples += record.allocated;
     group.inuse_samples += live;
     group.allocated += scale * static_cast<double>(record.allocated);
