@@ -15,7 +15,9 @@
 #include "server/endpoints.h"
 #include "server/handlers/index.h"
 #include "server/handlers/named_profile.h"
+#include "server/handlers/vars.h"
 #include "server/http/http_server.h"
+#include "server/vars/process_vars.h"
 
 namespace fiberscope::server {
 namespace {
@@ -82,6 +84,8 @@ class DebugServer::Impl {
       // Without tcmalloc the profiles say so.
       if (pprof::HeapSampleRate() == 0) pprof::SetHeapSampleRate(options.heap_sample_rate).IgnoreError();
     }
+    vars_ = options.vars != nullptr ? std::move(options.vars) : std::make_shared<VarRegistry>();
+    PublishProcessVars(*vars_);
     std::vector<Route> routes;
     std::vector<PseudoProfile> listed;
     for (Endpoint& endpoint : MakeEndpoints(*symbolizer_, options.flight_recorder)) {
@@ -94,6 +98,7 @@ class DebugServer::Impl {
                       .slow = true,
                       .timed = &IsDeltaRequest,
                       .handler = MakeNamedProfileHandler(*catalog_, kPprofPrefix)});
+    routes.push_back({.path = "/debug/vars", .slow = true, .handler = MakeVarsHandler(*vars_)});
     HttpServerOptions http;
     http.address = options.address;
     http.port = options.port;
@@ -115,6 +120,7 @@ class DebugServer::Impl {
 
   const std::string& address() const { return address_; }
   uint16_t port() const { return server_->port(); }
+  VarRegistry& vars() { return *vars_; }
   void Stop() { server_->Stop(); }
 
  private:
@@ -135,6 +141,7 @@ class DebugServer::Impl {
 
   std::unique_ptr<pprof::Symbolizer> symbolizer_ = pprof::MakeProcessSymbolizer();
   std::shared_ptr<pprof::ProfileCatalog> catalog_;
+  std::shared_ptr<VarRegistry> vars_;
   std::unique_ptr<HttpServer> server_;
   std::string address_;
 };
@@ -149,6 +156,7 @@ DebugServer::DebugServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 DebugServer::~DebugServer() { Stop(); }
 const std::string& DebugServer::address() const { return impl_->address(); }
 uint16_t DebugServer::port() const { return impl_->port(); }
+VarRegistry& DebugServer::vars() { return impl_->vars(); }
 void DebugServer::Stop() { impl_->Stop(); }
 
 }  // namespace fiberscope::server

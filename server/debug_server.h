@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "pprof/profile_catalog.h"
 #include "runtime/flight_recorder.h"
+#include "server/vars/var_registry.h"
 
 namespace fiberscope::server {
 
@@ -61,6 +62,10 @@ struct DebugServerOptions {
   // With the built-in profiles: Start() switches sampling of the heap on at this rate, in a program that allocates with tcmalloc
   // and has it off (pprof/sources/heap.h). What was allocated before is not in the profile. 0: leaves it off.
   int64_t heap_sample_rate = 512 * 1024;
+
+  // Variables to show at /debug/vars. Start() publishes those that every process has (vars/process_vars.h), but for names that are
+  // taken. Null: a registry of the server's own, see DebugServer::vars().
+  std::shared_ptr<VarRegistry> vars = nullptr;
 };
 
 // Thread-safe. Resource: neither copied nor moved.
@@ -77,6 +82,9 @@ class DebugServer {
   // "127.0.0.1:6060", with the real port.
   const std::string& address() const;
   uint16_t port() const;
+
+  // What /debug/vars shows, to publish in at any time. Lives as long as the server; longer, if it was given to it.
+  VarRegistry& vars();
 
   // Closes the listener, lets replies in flight finish for drain_timeout, resets the rest, joins the threads; after that no thread
   // and no descriptor of the server is left. Idempotent; may be called from any thread. Blocks the thread for drain_timeout at

@@ -34,6 +34,7 @@ using testing::RawClient;
 
 constexpr char kText[] = "text/plain; charset=utf-8";
 constexpr char kHtml[] = "text/html; charset=utf-8";
+constexpr char kJson[] = "application/json; charset=utf-8";
 constexpr char kBinary[] = "application/octet-stream";
 
 std::unique_ptr<DebugServer> StartServer(DebugServerOptions options = {}) {
@@ -91,6 +92,10 @@ TEST(DebugServerTest, AnswersEveryEndpointInItsForm) {
       {"GET", "/debug/pprof/goroutine?seconds=1", 200, kBinary, "attachment; filename=\"goroutine-delta\"", "\x1f\x8b"},
       {"GET", "/debug/pprof/goroutine?seconds=1&debug=1", 400, kText, "", "seconds and debug params are incompatible\n"},
       {"GET", "/debug/pprof/threads?seconds=1", 400, kText, "", "\"seconds\" parameter is not supported for this profile type\n"},
+      {"GET", "/debug/vars", 200, kJson, "", "\"memstats\": {\"Alloc\":null,"},
+      {"HEAD", "/debug/vars", 200, kJson, "", ""},
+      {"POST", "/debug/vars", 405, kText, "", "Method Not Allowed\n"},
+      {"GET", "/debug/vars/x", 404, kText, "", "404 page not found\n"},
       {"GET", "/pprof/cmdline", 200, kText, "", "debug_server_test"},
       {"GET", "/pprof/contention", 200, kText, "", "--- contention:\ncycles/second=1000000000\nsampling period=1\n"},
       {"HEAD", "/pprof/contention", 200, kText, "", ""},
@@ -157,6 +162,25 @@ TEST(DebugServerTest, TheRedirectKeepsTheQuery) {
   const auto server = StartServer();
   EXPECT_EQ(Fetch(server->port(), "/debug/pprof?a=1&b=2").Field("Location"), "/debug/pprof/?a=1&b=2");
   EXPECT_EQ(Fetch(server->port(), "//debug/./pprof?a=1").Field("Location"), "/debug/pprof/?a=1");
+}
+
+TEST(DebugServerTest, ShowsVariablesThatArePublishedInIt) {
+  const auto server = StartServer();
+  (*server->vars().NewInt("orders"))->Add(3);
+  const std::string body = Fetch(server->port(), "/debug/vars").body;
+  EXPECT_EQ(body.find("{\n\"cmdline\": [\""), 0u) << body;
+  EXPECT_NE(body.find("},\n\"orders\": 3\n}\n"), std::string::npos) << body;
+}
+
+TEST(DebugServerTest, ServersMayShareVariables) {
+  auto vars = std::make_shared<VarRegistry>();
+  (*vars->NewString("cmdline"))->Set("secret");
+  const auto one = StartServer({.vars = vars});
+  const auto two = StartServer({.vars = vars});
+  EXPECT_EQ(&one->vars(), vars.get());
+  for (const auto* server : {&one, &two}) {
+    EXPECT_EQ(Fetch((*server)->port(), "/debug/vars").body.find("{\n\"cmdline\": \"secret\",\n\"fiberscope\": {"), 0u);
+  }
 }
 
 TEST(DebugServerTest, NamesAFunctionByItsAddress) {
