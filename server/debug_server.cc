@@ -1,6 +1,9 @@
 #include "server/debug_server.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <boost/asio/ip/address.hpp>
 
@@ -14,9 +17,14 @@
 #include "pprof/symbolizer.h"
 #include "server/endpoints.h"
 #include "server/handlers/index.h"
+#include "server/handlers/metrics.h"
 #include "server/handlers/named_profile.h"
 #include "server/handlers/vars.h"
 #include "server/http/http_server.h"
+#include "server/metrics/endpoint_times.h"
+#include "server/metrics/metrics_page.h"
+#include "server/metrics/process_collector.h"
+#include "server/metrics/runtime_collector.h"
 #include "server/vars/process_vars.h"
 
 namespace fiberscope::server {
@@ -65,6 +73,9 @@ absl::Status CheckOptions(const DebugServerOptions& options) {
       return absl::InvalidArgumentError(absl::StrFormat("debug server: %s is not between 1 ms and 24 h", name));
     }
   }
+  if (std::ranges::find(options.metrics, nullptr) != options.metrics.end()) {
+    return absl::InvalidArgumentError("debug server: one of the metrics is null");
+  }
   if (options.drain_timeout < std::chrono::milliseconds(0) || options.drain_timeout > kMaxTimeout) {
     return absl::InvalidArgumentError("debug server: drain_timeout is not between 0 and 24 h");
   }
@@ -99,6 +110,12 @@ class DebugServer::Impl {
                       .timed = &IsDeltaRequest,
                       .handler = MakeNamedProfileHandler(*catalog_, kPprofPrefix)});
     routes.push_back({.path = "/debug/vars", .slow = true, .handler = MakeVarsHandler(*vars_)});
+    page_ = MakePage(std::move(options.metrics));
+    routes.push_back({.path = "/metrics", .slow = true, .handler = MakeMetricsHandler(*page_)});
+    for (Route& route : routes) {
+      route.handler = times_->Timed(std::move(route.handler),
+                                    [this, path = route.path](const Request& request) { return EndpointOf(path, request); });
+    }
     HttpServerOptions http;
     http.address = options.address;
     http.port = options.port;
@@ -124,6 +141,20 @@ class DebugServer::Impl {
   void Stop() { server_->Stop(); }
 
  private:
+  // Of a profile its own path, if there is one of that name.
+  std::string EndpointOf(const std::string& route_path, const Request& request) const {
+    if (route_path != kPprofPrefix || request.path == kPprofPrefix) return route_path;
+    const std::string name = request.path.substr(route_path.size());
+    return route_path + (catalog_->Find(name) != nullptr ? name : "no such profile");
+  }
+
+  std::unique_ptr<MetricsPage> MakePage(std::vector<std::shared_ptr<const prometheus::Collectable>> application) const {
+    std::vector<std::shared_ptr<const prometheus::Collectable>> sources = {
+        std::make_shared<RuntimeCollector>(), std::make_shared<ProcessCollector>(), times_};
+    sources.insert(sources.end(), application.begin(), application.end());
+    return std::make_unique<MetricsPage>(std::move(sources));
+  }
+
   absl::Status AddProfiles() {
     std::unique_ptr<pprof::ProfileSource> sources[] = {
         pprof::MakeAllocsSource(*symbolizer_),
@@ -142,6 +173,8 @@ class DebugServer::Impl {
   std::unique_ptr<pprof::Symbolizer> symbolizer_ = pprof::MakeProcessSymbolizer();
   std::shared_ptr<pprof::ProfileCatalog> catalog_;
   std::shared_ptr<VarRegistry> vars_;
+  const std::shared_ptr<EndpointTimes> times_ = std::make_shared<EndpointTimes>();
+  std::unique_ptr<MetricsPage> page_;
   std::unique_ptr<HttpServer> server_;
   std::string address_;
 };

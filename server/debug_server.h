@@ -24,6 +24,10 @@
 #include "runtime/flight_recorder.h"
 #include "server/vars/var_registry.h"
 
+namespace prometheus {
+class Collectable;
+}
+
 namespace fiberscope::server {
 
 struct DebugServerOptions {
@@ -66,6 +70,11 @@ struct DebugServerOptions {
   // Variables to show at /debug/vars. Start() publishes those that every process has (vars/process_vars.h), but for names that are
   // taken. Null: a registry of the server's own, see DebugServer::vars().
   std::shared_ptr<VarRegistry> vars = nullptr;
+
+  // Metrics of the application's own for /metrics, besides those of Fiberscope: a prometheus::Registry, to which families may be
+  // added at any time, or any other Collectable. What cannot be shown is left out and counted (metrics/metrics_page.h). They are
+  // asked on the server's threads, at each scrape.
+  std::vector<std::shared_ptr<const prometheus::Collectable>> metrics = {};
 };
 
 // Thread-safe. Resource: neither copied nor moved.

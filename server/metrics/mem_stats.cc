@@ -27,7 +27,7 @@ MemStats MakeMemStats(const pprof::MemoryStats& memory, const FiberCensus& censu
     stats.total_alloc = memory.allocations->bytes;
     stats.mallocs = memory.allocations->objects;
     stats.frees = memory.allocations->freed_objects;
-    stats.heap_objects = *stats.mallocs - std::min(*stats.mallocs, *stats.frees);
+    if (*stats.mallocs > *stats.frees) stats.heap_objects = *stats.mallocs - *stats.frees;
   }
   return stats;
 }

@@ -27,7 +27,7 @@ struct MemStats {
   std::optional<uint64_t> total_alloc = {};    // estimate
   std::optional<uint64_t> mallocs = {};        // a count; estimate
   std::optional<uint64_t> frees = {};          // a count; estimate
-  std::optional<uint64_t> heap_objects = {};   // a count; estimate
+  std::optional<uint64_t> heap_objects = {};   // a count; estimate, of the samples that live
   uint64_t stack_inuse = 0;               // of fibers that are alive, used or not
   uint64_t stack_sys = 0;                 // of all that are ready for use, guard pages included
 };

@@ -1,6 +1,8 @@
 // The debug server as its users and its clients see it: options in, bytes out.
 #include "server/debug_server.h"
 
+#include <prometheus/counter.h>
+#include <prometheus/registry.h>
 #include <sched.h>
 
 #include <chrono>
@@ -35,6 +37,7 @@ using testing::RawClient;
 constexpr char kText[] = "text/plain; charset=utf-8";
 constexpr char kHtml[] = "text/html; charset=utf-8";
 constexpr char kJson[] = "application/json; charset=utf-8";
+constexpr char kMetrics[] = "text/plain; version=0.0.4; charset=utf-8";
 constexpr char kBinary[] = "application/octet-stream";
 
 std::unique_ptr<DebugServer> StartServer(DebugServerOptions options = {}) {
@@ -94,6 +97,10 @@ TEST(DebugServerTest, AnswersEveryEndpointInItsForm) {
       {"GET", "/debug/pprof/threads?seconds=1", 400, kText, "", "\"seconds\" parameter is not supported for this profile type\n"},
       {"GET", "/debug/vars", 200, kJson, "", "\"memstats\": {\"Alloc\":null,"},
       {"HEAD", "/debug/vars", 200, kJson, "", ""},
+      {"GET", "/metrics", 200, kMetrics, "", "\n# TYPE go_goroutines gauge\ngo_goroutines 0\n"},
+      {"GET", "/metrics?name%5B%5D=x", 200, kMetrics, "", "\nprocess_start_time_seconds "},
+      {"HEAD", "/metrics", 200, kMetrics, "", ""},
+      {"POST", "/metrics", 405, kText, "", "Method Not Allowed\n"},
       {"POST", "/debug/vars", 405, kText, "", "Method Not Allowed\n"},
       {"GET", "/debug/vars/x", 404, kText, "", "404 page not found\n"},
       {"GET", "/pprof/cmdline", 200, kText, "", "debug_server_test"},
@@ -180,6 +187,33 @@ TEST(DebugServerTest, ServersMayShareVariables) {
   EXPECT_EQ(&one->vars(), vars.get());
   for (const auto* server : {&one, &two}) {
     EXPECT_EQ(Fetch((*server)->port(), "/debug/vars").body.find("{\n\"cmdline\": \"secret\",\n\"fiberscope\": {"), 0u);
+  }
+}
+
+TEST(DebugServerTest, ShowsMetricsOfTheApplicationsOwn) {
+  auto registry = std::make_shared<prometheus::Registry>();
+  const auto server = StartServer({.metrics = {registry}});
+  auto& orders = prometheus::BuildCounter().Name("shop_orders_total").Help("Orders.").Register(*registry);
+  orders.Add({{"route", "a\"b\\c\nd"}}).Increment(3);
+  const std::string body = Fetch(server->port(), "/metrics").body;
+  EXPECT_NE(body.find("# HELP shop_orders_total Orders.\n"
+                      "# TYPE shop_orders_total counter\n"
+                      "shop_orders_total{route=\"a\\\"b\\\\c\\nd\"} 3\n"),
+            std::string::npos)
+      << body;
+}
+
+TEST(DebugServerTest, CountsItsOwnAnswersByEndpoint) {
+  const auto server = StartServer();
+  for (const char* target : {"/debug/pprof/goroutine?debug=1", "/debug/pprof/x1", "/debug/pprof/x2", "/debug/pprof/"}) {
+    Fetch(server->port(), target);
+  }
+  const std::string body = Fetch(server->port(), "/metrics").body;
+  for (const char* line : {"fiber_debug_request_seconds_count{endpoint=\"/debug/pprof/goroutine\"} 1\n",
+                           "fiber_debug_request_seconds_count{endpoint=\"/debug/pprof/no such profile\"} 2\n",
+                           "fiber_debug_request_seconds_count{endpoint=\"/debug/pprof/\"} 1\n",
+                           "fiber_debug_requests_in_flight{endpoint=\"/metrics\"} 1\n"}) {
+    EXPECT_NE(body.find(line), std::string::npos) << line << body;
   }
 }
 
@@ -323,6 +357,7 @@ TEST(DebugServerTest, RefusesOptionsThatMakeNoSense) {
       {.dump_threads = 0},
       {.dump_threads = 65},
       {.dump_queue = -1},
+      {.metrics = {nullptr}},
   };
   for (DebugServerOptions options : wrong) {
     options.port = 0;
