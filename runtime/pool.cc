@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_format.h"
 #include "runtime/base/clock.h"
+#include "runtime/process_pools.h"
 #include "runtime/spawn.h"
 #include "runtime/this_fiber.h"
 
@@ -107,7 +108,9 @@ size_t PoolMetrics::WaitBucket(int64_t wait_ns) {
 }
 
 Pool::Pool(internal::SchedulerCore& core, PoolOptions options)
-    : options_(Checked(std::move(options))), core_(core), uncaught_exceptions_(std::uncaught_exceptions()) {}
+    : options_(Checked(std::move(options))), core_(core), uncaught_exceptions_(std::uncaught_exceptions()) {
+  internal::ListPool(*this);
+}
 
 Pool::Pool(Scheduler& scheduler, PoolOptions options) : Pool(scheduler.get_executor().core(), std::move(options)) {}
 
@@ -116,6 +119,7 @@ Pool::Pool(PoolOptions options) : Pool(internal::CurrentCore(), std::move(option
 Pool::~Pool() {
   Close(std::uncaught_exceptions() > uncaught_exceptions_ ? PoolStop::kCancel : PoolStop::kDrain);
   std::ignore = WaitForFibers();
+  internal::UnlistPool(*this);
 }
 
 // ---- Submitting

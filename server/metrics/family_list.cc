@@ -42,8 +42,8 @@ void FamilyList::Counter(const char* name, const char* help, const std::optional
   if (value) Counter(name, help, static_cast<double>(*value));
 }
 
-void FamilyList::Histogram(const char* name, const char* help, const DurationHistogram& durations) {
-  ClientMetric::Histogram& histogram = Add(name, help, MetricType::Histogram, {}).histogram;
+void FamilyList::Histogram(const char* name, const char* help, const DurationHistogram& durations, Labels labels) {
+  ClientMetric::Histogram& histogram = Add(name, help, MetricType::Histogram, std::move(labels)).histogram;
   histogram.sample_count = durations.count();
   histogram.sample_sum = Seconds(durations.sum);
   uint64_t count = 0;

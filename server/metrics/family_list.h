@@ -25,7 +25,7 @@ class FamilyList {
   void Gauge(const char* name, const char* help, const std::optional<uint64_t>& value);
   void Counter(const char* name, const char* help, const std::optional<uint64_t>& value);
   // In seconds; buckets from 1 us to 17 s, each twice as wide as the one before.
-  void Histogram(const char* name, const char* help, const DurationHistogram& durations);
+  void Histogram(const char* name, const char* help, const DurationHistogram& durations, Labels labels = {});
   // Sum and count, and a quantile of no value for each of `quantiles`.
   void Summary(const char* name, const char* help, double sum, uint64_t count, const std::vector<double>& quantiles,
                Labels labels = {});

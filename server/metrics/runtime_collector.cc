@@ -151,6 +151,33 @@ void AddWorkers(const SchedulerMetrics& totals, FamilyList& list) {
   list.Counter("fiber_monitor_ticks_total", "Rounds of the monitors.", Value(totals.monitor_ticks));
 }
 
+DurationHistogram WaitsOf(const PoolMetrics& metrics) {
+  static_assert(DurationHistogram::kBuckets == PoolMetrics::kWaitBuckets, "both in powers of two");
+  return {.counts = metrics.wait_ns_buckets, .sum = std::chrono::nanoseconds(metrics.wait_ns_sum)};
+}
+
+void AddPools(const std::vector<NamedPools>& pools, FamilyList& list) {
+  const auto gauge = [&](const char* name, const char* help, auto figure) {
+    for (const NamedPools& each : pools) list.Gauge(name, help, Value(figure(each)), {{"pool", each.name}});
+  };
+  const auto counter = [&](const char* name, const char* help, uint64_t PoolMetrics::*figure) {
+    for (const NamedPools& each : pools) list.Counter(name, help, Value(each.metrics.*figure), {{"pool", each.name}});
+  };
+  gauge("fiber_pool_fibers", "Fibers that pools of this name may have.", [](const NamedPools& each) { return each.fibers; });
+  gauge("fiber_pool_active", "Tasks that run.", [](const NamedPools& each) { return each.metrics.active; });
+  gauge("fiber_pool_queued", "Tasks that wait for a fiber.", [](const NamedPools& each) { return each.metrics.queued; });
+  gauge("fiber_pool_blocked", "Submitters that wait for room.", [](const NamedPools& each) { return each.metrics.blocked; });
+  counter("fiber_pool_submitted_total", "Tasks accepted.", &PoolMetrics::submitted);
+  counter("fiber_pool_completed_total", "Tasks that returned or threw.", &PoolMetrics::completed);
+  counter("fiber_pool_cancelled_total", "Tasks accepted that never started.", &PoolMetrics::cancelled);
+  counter("fiber_pool_rejected_total", "Tasks not accepted.", &PoolMetrics::rejected);
+  counter("fiber_pool_caller_runs_total", "Tasks that their submitters ran.", &PoolMetrics::caller_runs);
+  for (const NamedPools& each : pools) {
+    list.Histogram("fiber_pool_wait_seconds", "From a task's acceptance to its start.", WaitsOf(each.metrics),
+                   {{"pool", each.name}});
+  }
+}
+
 void AddStacks(const RuntimeFigures& figures, FamilyList& list) {
   const StackMetrics& stacks = figures.metrics.stacks;
   list.Gauge("fiber_stacks", "Stacks that are ready for use; those of them without a guard page.", Value(stacks.ready),
@@ -197,6 +224,7 @@ RuntimeFigures ReadRuntimeFigures() {
   return {
       .metrics = ReadProcessMetrics(),
       .census = TakeFiberCensus(),
+      .pools = ReadPools(),
       .memory = pprof::ReadMemoryStats(),
       .fibers = FiberCount(),
       .threads = ThreadCount(),
@@ -215,6 +243,7 @@ std::vector<prometheus::MetricFamily> RuntimeFamilies(const RuntimeFigures& figu
   AddFibers(figures, list);
   AddScheduling(figures.metrics, list);
   AddWorkers(figures.metrics.totals, list);
+  AddPools(figures.pools, list);
   AddStacks(figures, list);
   AddContention(figures, list);
   AddLosses(figures, list);

@@ -1,9 +1,9 @@
 // What Fiberscope knows, as metrics: go_* by the names that stock Go dashboards ask for, fiber_* for what Go does not tell.
 //
-// Few series, whatever the process does: labels are states, wait reasons and kinds, never names or ids. A figure that nobody knows
-// is not there (mem_stats.h: heap figures need tcmalloc, allocation counts its sampling; contention needs its profiles). Zero is
-// exported where it is true: go_memstats_gc_sys_bytes, and the pauses of a collector that does not exist, whose quantiles are NaN,
-// as of any empty summary. Counters are sums over all schedulers there were, so none goes down.
+// Few series, whatever the process does: labels are states, wait reasons, kinds, and names of pools (kMaxPoolNames at most). A
+// figure that nobody knows is not there (mem_stats.h: heap figures need tcmalloc, allocation counts its sampling; contention needs
+// its profiles). Zero is exported where it is true: go_memstats_gc_sys_bytes, and the pauses of a collector that does not exist,
+// whose quantiles are NaN, as of any empty summary. Counters are sums over all schedulers and pools there were: none goes down.
 #ifndef FIBERSCOPE_SERVER_METRICS_RUNTIME_COLLECTOR_H_
 #define FIBERSCOPE_SERVER_METRICS_RUNTIME_COLLECTOR_H_
 
@@ -18,12 +18,14 @@
 #include "runtime/contention.h"
 #include "runtime/fiber_census.h"
 #include "runtime/process_metrics.h"
+#include "runtime/process_pools.h"
 
 namespace fiberscope::server {
 
 struct RuntimeFigures {
   ProcessMetrics metrics = {};
   FiberCensus census = {};
+  std::vector<NamedPools> pools = {};
   pprof::MemoryStats memory = {};
   int64_t fibers = 0;
   int64_t threads = 0;

@@ -49,6 +49,7 @@ expect "parked" "$page" '^fiber_waiting\{reason="channel receive"\} 1[0-9]{3}$'
 expect "stranded" "$page" '^fiber_waiting\{reason="channel send"\} [1-9][0-9]+$'
 expect "oldest" "$page" '^fiber_oldest_wait_seconds\{reason="channel send"\} [0-9.e-]*[1-9]'
 expect "latency" "$page" '^go_sched_latencies_seconds_count [1-9][0-9]+$'
+expect "pool" "$page" '^fiber_pool_completed_total\{pool="order-worker"\} [1-9][0-9]+$'
 expect "rejected" "$page" '^fiber_rejected_metrics\{reason="duplicate"\} 0$'
 expect "requests" "$page" '^fiber_debug_request_seconds_count\{endpoint="/debug/pprof/goroutine"\} [1-9]'
 # Counters do not go down.

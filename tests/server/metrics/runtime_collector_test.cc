@@ -119,6 +119,30 @@ TEST(RuntimeFamiliesTest, TellsWhatGoDoesNot) {
   }
 }
 
+TEST(RuntimeFamiliesTest, TellsPoolsByName) {
+  RuntimeFigures figures;
+  EXPECT_EQ(Text(RuntimeFamilies(figures)).find("fiber_pool"), std::string::npos);
+  figures.pools = {{.name = "a", .pools = 2, .fibers = 8, .metrics = {}}, {.name = "b", .pools = 1, .fibers = 1, .metrics = {}}};
+  figures.pools[0].metrics.submitted = 7;
+  figures.pools[0].metrics.queued = 3;
+  figures.pools[1].metrics.wait_ns_buckets[11] = 5;
+  figures.pools[1].metrics.wait_ns_sum = 7500;
+  const std::string text = Text(RuntimeFamilies(figures));
+  for (const char* line : {
+           "fiber_pool_fibers{pool=\"a\"} 8",
+           "fiber_pool_queued{pool=\"a\"} 3",
+           "fiber_pool_queued{pool=\"b\"} 0",
+           "# TYPE fiber_pool_submitted_total counter",
+           "fiber_pool_submitted_total{pool=\"a\"} 7",
+           "fiber_pool_wait_seconds_bucket{pool=\"b\",le=\"1.024e-06\"} 0",
+           "fiber_pool_wait_seconds_bucket{pool=\"b\",le=\"2.048e-06\"} 5",
+           "fiber_pool_wait_seconds_sum{pool=\"b\"} 7.5e-06",
+           "fiber_pool_wait_seconds_count{pool=\"a\"} 0",
+       }) {
+    EXPECT_TRUE(Has(text, line)) << line << "\n" << text;
+  }
+}
+
 TEST(RuntimeFamiliesTest, LeavesOutWhatIsNotKnown) {
   RuntimeFigures figures = Figures();
   const std::string without = Text(RuntimeFamilies(figures));
