@@ -102,6 +102,23 @@ json::object Scheduler(const NamedMetrics& named) {
   };
 }
 
+json::object PoolsOfName(const NamedPools& named) {
+  return {
+      {"name", named.name},
+      {"pools", named.pools},
+      {"fibers", named.fibers},
+      {"active", named.metrics.active},
+      {"queued", named.metrics.queued},
+      {"blocked", named.metrics.blocked},
+      {"submitted", named.metrics.submitted},
+      {"completed", named.metrics.completed},
+      {"cancelled", named.metrics.cancelled},
+      {"rejected", named.metrics.rejected},
+      {"caller_runs", named.metrics.caller_runs},
+      {"wait_sum_seconds", Seconds(std::chrono::nanoseconds(named.metrics.wait_ns_sum))},
+  };
+}
+
 }  // namespace
 
 void PublishProcessVars(VarRegistry& registry) {
@@ -112,7 +129,9 @@ void PublishProcessVars(VarRegistry& registry) {
                      return MemStatsJson(MakeMemStats(pprof::ReadMemoryStats(), TakeFiberCensus(), ReadProcessMetrics().stacks));
                    })
       .IgnoreError();
-  registry.PublishFunc("fiberscope", [] { return FiberscopeJson(ReadProcessMetrics(), TakeFiberCensus()); }).IgnoreError();
+  registry
+      .PublishFunc("fiberscope", [] { return FiberscopeJson(ReadProcessMetrics(), TakeFiberCensus(), ReadPools()); })
+      .IgnoreError();
 }
 
 json::value MemStatsJson(const MemStats& stats) {
@@ -153,9 +172,11 @@ json::value MemStatsJson(const MemStats& stats) {
   };
 }
 
-json::value FiberscopeJson(const ProcessMetrics& metrics, const FiberCensus& census) {
+json::value FiberscopeJson(const ProcessMetrics& metrics, const FiberCensus& census, const std::vector<NamedPools>& pools) {
   json::array schedulers;
   for (const NamedMetrics& each : metrics.schedulers) schedulers.push_back(Scheduler(each));
+  json::array names;
+  for (const NamedPools& each : pools) names.push_back(PoolsOfName(each));
   return json::object{
       {"fibers", Fibers(census, metrics.totals)},
       {"stacks",
@@ -165,6 +186,7 @@ json::value FiberscopeJson(const ProcessMetrics& metrics, const FiberCensus& cen
         {"ready_bytes", metrics.stacks.ready_bytes},
         {"in_use_bytes", census.stack_bytes}}},
       {"schedulers", schedulers},
+      {"pools", names},
   };
 }
 

@@ -3,9 +3,11 @@
 #define FIBERSCOPE_SERVER_VARS_PROCESS_VARS_H_
 
 #include <boost/json/value.hpp>
+#include <vector>
 
 #include "runtime/fiber_census.h"
 #include "runtime/process_metrics.h"
+#include "runtime/process_pools.h"
 #include "server/metrics/mem_stats.h"
 #include "server/vars/var_registry.h"
 
@@ -14,7 +16,7 @@ namespace fiberscope::server {
 // Publishes the three, but for names that are taken: an application may show something else under them.
 //   cmdline     the arguments; values of flags that look like secrets are REDACTED (handlers/cmdline.h)
 //   memstats    every field of Go's runtime.MemStats, below
-//   fiberscope  fibers by state and by what they wait for, stacks, the schedulers' counters
+//   fiberscope  fibers by state and by what they wait for, stacks, the schedulers' counters, pools by name
 void PublishProcessVars(VarRegistry& registry);
 
 // The fields of Go's runtime.MemStats, by name and in order. A figure is real, or null where nobody knows it: those of mem_stats.h
@@ -25,7 +27,7 @@ void PublishProcessVars(VarRegistry& registry);
 boost::json::value MemStatsJson(const MemStats& stats);
 
 // Durations in seconds.
-boost::json::value FiberscopeJson(const ProcessMetrics& metrics, const FiberCensus& census);
+boost::json::value FiberscopeJson(const ProcessMetrics& metrics, const FiberCensus& census, const std::vector<NamedPools>& pools);
 
 }  // namespace fiberscope::server
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "runtime/pool.h"
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
 #include "server/render/json.h"
@@ -52,6 +53,7 @@ TEST(MakeMemStatsTest, MapsTheAllocatorsFigures) {
 
 TEST(ProcessVarsTest, ShowTheProcess) {
   Scheduler scheduler({.processors = 2, .name = "shop"});
+  const Pool pool(scheduler, {.fibers = 3, .name = "thumbnails"});
   Channel<int> channel;
   Fiber fiber = scheduler.Spawn([&] { (void)channel.Receive(); });
   while (fiber.state() != FiberState::kWaiting) sched_yield();
@@ -72,6 +74,9 @@ TEST(ProcessVarsTest, ShowTheProcess) {
   EXPECT_EQ(shop.at("name").as_string(), "shop");
   EXPECT_EQ(shop.at("processors").to_number<int>(), 2);
   EXPECT_EQ(shop.at("fibers").to_number<int>(), 1);
+  const boost::json::object& thumbnails = mine.at("pools").at(0).as_object();
+  EXPECT_EQ(thumbnails.at("name").as_string(), "thumbnails");
+  EXPECT_EQ(thumbnails.at("fibers").to_number<int>(), 3);
 
   channel.Close();
   fiber.Join();
