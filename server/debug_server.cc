@@ -17,6 +17,7 @@
 #include "pprof/symbolizer.h"
 #include "server/endpoints.h"
 #include "server/handlers/index.h"
+#include "server/handlers/log_level.h"
 #include "server/handlers/metrics.h"
 #include "server/handlers/named_profile.h"
 #include "server/handlers/vars.h"
@@ -112,6 +113,9 @@ class DebugServer::Impl {
     routes.push_back({.path = "/debug/vars", .slow = true, .handler = MakeVarsHandler(*vars_)});
     page_ = MakePage(std::move(options.metrics));
     routes.push_back({.path = "/metrics", .slow = true, .handler = MakeMetricsHandler(*page_)});
+    if (options.log_levels != nullptr) {
+      routes.push_back({.path = "/debug/log/level", .put = true, .handler = MakeLogLevelHandler(*options.log_levels)});
+    }
     for (Route& route : routes) {
       route.handler = times_->Timed(std::move(route.handler),
                                     [this, path = route.path](const Request& request) { return EndpointOf(path, request); });

@@ -28,6 +28,10 @@ namespace prometheus {
 class Collectable;
 }
 
+namespace fiberscope::log {
+class Levels;
+}
+
 namespace fiberscope::server {
 
 struct DebugServerOptions {
@@ -75,6 +79,9 @@ struct DebugServerOptions {
   // added at any time, or any other Collectable. What cannot be shown is left out and counted (metrics/metrics_page.h). They are
   // asked on the server's threads, at each scrape.
   std::vector<std::shared_ptr<const prometheus::Collectable>> metrics = {};
+
+  // What /debug/log/level shows and sets: Log::levels(). Must outlive the server. Null: there is no such page.
+  log::Levels* log_levels = nullptr;
 };
 
 // Thread-safe. Resource: neither copied nor moved.

@@ -10,13 +10,16 @@
 
 namespace fiberscope::server {
 
-enum class Method { kGet, kHead, kPost, kOther };
+enum class Method { kGet, kHead, kPost, kPut, kOther };
 
 struct Request {
   Method method = Method::kGet;
   std::string path = {};       // percent-decoded once; begins with '/'
   std::string raw_query = {};  // what follows the first '?', as it came
-  std::string body = {};       // POST only
+  std::string body = {};       // POST and PUT only
+  // It has the header X-Fiberscope-Change, which no form or link of a web page can send, and no browser says that a page of another
+  // site has sent it. What changes a setting needs that.
+  bool may_change = false;
 };
 
 // Status line and fields; the fields that every response carries are added when it is written (response_writer.h).

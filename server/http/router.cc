@@ -22,9 +22,15 @@ Response RedirectTo(std::string path, const Request& request) {
 Response MethodNotAllowed(const Route& route) {
   Response response;
   response.head.status = 405;
-  response.head.fields = {{"Allow", route.post ? "GET, HEAD, POST" : "GET, HEAD"}};
+  response.head.fields = {{"Allow", std::string("GET, HEAD") + (route.post ? ", POST" : "") + (route.put ? ", PUT" : "")}};
   response.body = "Method Not Allowed\n";
   return response;
+}
+
+Response ChangeForbidden() {
+  return ErrorResponse(403,
+                       "a change needs the header X-Fiberscope-Change (curl -H 'X-Fiberscope-Change: 1'), and is not taken from "
+                       "pages of other sites");
 }
 
 // Whether a route that is not exact answers `path`.
@@ -71,8 +77,9 @@ Decision Router::Decide(const Request& request) const {
     return {nullptr, other == nullptr ? NotFound() : RedirectTo(other->path, request)};
   }
   const bool allowed = request.method == Method::kGet || request.method == Method::kHead ||
-                       (request.method == Method::kPost && route->post);
+                       (request.method == Method::kPost && route->post) || (request.method == Method::kPut && route->put);
   if (!allowed) return {nullptr, MethodNotAllowed(*route)};
+  if (request.method == Method::kPut && !request.may_change) return {nullptr, ChangeForbidden()};
   return {route, {}};
 }
 

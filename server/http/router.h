@@ -18,6 +18,7 @@ struct Route {
   std::string path = {};  // exact, or a prefix when it ends in '/': the longest one that matches wins
   bool exact = false;     // a path that ends in '/' but is no prefix; wins over the prefix of the same path
   bool post = false;      // POST is accepted besides GET and HEAD
+  bool put = false;       // and PUT, which changes a setting, of requests that may (Request::may_change)
   bool slow = false;      // runs on a work thread: it collects, symbolizes, or writes much
   // Whether this request is one for ResponseWriter::WaitFor(): it then runs on a thread of its own kind, so that those who wait
   // for time to pass leave the work threads to those who work. Null: none is. A request for the head alone never is.
@@ -36,9 +37,9 @@ class Router {
  public:
   explicit Router(std::vector<Route> routes);
 
-  // A route, 404, 405 with Allow, or a redirect: to the path cleaned of empty and dot segments, or with a slash at its end,
-  // when that is the path of a route. A path below a prefix is not redirected to its clean form but not found. Redirects are
-  // made of our own routes' text, and of the query only if that has none but harmless characters.
+  // A route, 403 for a PUT that may change nothing, 404, 405 with Allow, or a redirect: to the path cleaned of empty and dot
+  // segments, or with a slash at its end, when that is the path of a route. A path below a prefix is not redirected to its clean
+  // form but not found. Redirects are made of our own routes' text, and of the query only if that has none but harmless characters.
   Decision Decide(const Request& request) const;
 
  private:

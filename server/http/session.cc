@@ -41,8 +41,16 @@ Method MethodOf(http::verb verb) {
     case http::verb::get: return Method::kGet;
     case http::verb::head: return Method::kHead;
     case http::verb::post: return Method::kPost;
+    case http::verb::put: return Method::kPut;
     default: return Method::kOther;
   }
+}
+
+// R-B4. Browsers of today say where a request comes from; those of yesterday still ask before they send a header of that name to
+// another site.
+bool MayChange(const http::request_header<>& head) {
+  const auto site = head["Sec-Fetch-Site"];
+  return head.count("X-Fiberscope-Change") != 0 && (site.empty() || site == "none" || site == "same-origin");
 }
 
 // No exception of a handler may reach the coroutine or end the work thread, and with it the process.
@@ -159,7 +167,7 @@ asio::awaitable<std::optional<Request>> Session::ReadRequest(ResponseMode& mode,
     co_await Refuse(*std::move(refusal), mode);
     co_return std::nullopt;
   }
-  if (request.method == Method::kPost) request.body = std::move(parser.get().body());
+  if (request.method == Method::kPost || request.method == Method::kPut) request.body = std::move(parser.get().body());
   co_return request;
 }
 
@@ -192,11 +200,13 @@ std::optional<Response> Session::CheckHead(const Parser& parser, Request& reques
   if (!path.has_value() || path->find('\0') != std::string::npos) return ErrorResponse(400, "malformed path");
   request.path = *path;
   request.raw_query = std::string(target->query);
+  request.may_change = MayChange(head);
   return std::nullopt;
 }
 
 asio::awaitable<std::optional<Response>> Session::ReadBody(Parser& parser, const Route* route) {
-  const bool wanted = route != nullptr && parser.get().method() == http::verb::post;
+  const Method method = MethodOf(parser.get().method());
+  const bool wanted = route != nullptr && (method == Method::kPost || method == Method::kPut);
   const size_t limit = wanted ? kMaxPostBytes : kMaxIgnoredBodyBytes;
   if (parser.content_length().has_value() && *parser.content_length() > limit) {
     co_return ErrorResponse(413, absl::StrFormat("request body of %d bytes; at most %d are taken",

@@ -18,6 +18,7 @@
 #include "runtime/labels.h"
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
+#include "server/log/levels.h"
 #include "tests/server/handlers/fake_source.h"
 #include "tests/testing/raw_client.h"
 
@@ -377,6 +378,47 @@ TEST(DebugServerTest, StopsAsOftenAsItIsTold) {
   server->Stop();
   EXPECT_EQ(idle.AwaitEnd(), RawClient::End::kReset);
   EXPECT_NE(server->port(), 0);
+}
+
+// R-B4: a page of another site can neither send the header nor hide where it comes from.
+TEST(DebugServerTest, LogLevelsAreChangedByThoseWhoMay) {
+  log::Levels levels(log::Level::kInfo);
+  DebugServerOptions options;
+  options.port = 0;
+  options.log_levels = &levels;
+  const auto server = *DebugServer::Start(options);
+  struct Row {
+    const char* method;
+    const char* fields;
+    int status;
+    const char* body;  // which it contains
+    log::Level level;  // afterwards
+  };
+  static constexpr Row kRows[] = {
+      {"GET", "", 200, "{\"level\":\"info\"}\n", log::Level::kInfo},
+      {"HEAD", "", 200, "", log::Level::kInfo},
+      {"PUT", "", 403, "X-Fiberscope-Change", log::Level::kInfo},
+      {"PUT", "Sec-Fetch-Site: same-origin\r\n", 403, "X-Fiberscope-Change", log::Level::kInfo},
+      {"PUT", "X-Fiberscope-Change: 1\r\nSec-Fetch-Site: cross-site\r\n", 403, "", log::Level::kInfo},
+      {"PUT", "X-Fiberscope-Change: 1\r\nSec-Fetch-Site: same-site\r\n", 403, "", log::Level::kInfo},
+      {"POST", "X-Fiberscope-Change: 1\r\n", 405, "Method Not Allowed", log::Level::kInfo},
+      {"PUT", "X-Fiberscope-Change: 1\r\n", 200, "{\"level\":\"debug\"}\n", log::Level::kDebug},
+      {"PUT", "X-Fiberscope-Change: 1\r\nSec-Fetch-Site: same-origin\r\n", 200, "debug", log::Level::kDebug},
+      {"PUT", "X-Fiberscope-Change: 1\r\nSec-Fetch-Site: none\r\n", 200, "debug", log::Level::kDebug},
+  };
+  for (const Row& row : kRows) {
+    const bool has_body = std::string_view(row.method) == "PUT" || std::string_view(row.method) == "POST";
+    const HttpReply reply =
+        Fetch(server->port(), "/debug/log/level", row.method, row.fields, has_body ? "{\"level\":\"debug\"}" : "");
+    EXPECT_EQ(reply.status, row.status) << row.fields;
+    EXPECT_NE(reply.body.find(row.body), std::string::npos) << reply.body;
+    EXPECT_EQ(levels.Of(""), row.level) << row.fields;
+  }
+}
+
+TEST(DebugServerTest, WithoutALogThereIsNoLogLevel) {
+  const auto server = StartServer();
+  EXPECT_EQ(Fetch(server->port(), "/debug/log/level").status, 404);
 }
 
 }  // namespace

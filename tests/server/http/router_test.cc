@@ -15,6 +15,7 @@ Router TestRouter() {
       {.path = "/", .exact = true},
       {.path = "/debug/pprof/symbol", .post = true},
       {.path = "/debug/pprof/cmdline"},
+      {.path = "/debug/log/level", .put = true},
   });
 }
 
@@ -72,6 +73,22 @@ TEST(RouterTest, DecidesByPathAndMethod) {
   };
   const Router router = TestRouter();
   for (const Row& row : kRows) EXPECT_EQ(Outcome(Decide(router, row.method, row.path)), row.outcome) << row.path;
+}
+
+// R-B4: what changes a setting is taken only with the header that no form or link sends.
+TEST(RouterTest, APutMustBeOneThatMayChangeSomething) {
+  const Router router = TestRouter();
+  Request request{.method = Method::kPut, .path = "/debug/log/level"};
+  const Decision forbidden = router.Decide(request);
+  EXPECT_EQ(forbidden.route, nullptr);
+  EXPECT_EQ(forbidden.response.head.status, 403);
+  EXPECT_NE(forbidden.response.body.find("X-Fiberscope-Change"), std::string::npos);
+  request.may_change = true;
+  EXPECT_EQ(Outcome(router.Decide(request)), "/debug/log/level");
+  request.path = "/debug/pprof/symbol";
+  EXPECT_EQ(Outcome(router.Decide(request)), "405 Allow: GET, HEAD, POST");
+  request = {.method = Method::kPost, .path = "/debug/log/level"};
+  EXPECT_EQ(Outcome(router.Decide(request)), "405 Allow: GET, HEAD, PUT");
 }
 
 TEST(RouterTest, ARedirectKeepsAHarmlessQueryAndDropsOthers) {
