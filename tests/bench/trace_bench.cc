@@ -20,6 +20,7 @@
 #include "runtime/base/check.h"
 #include "runtime/execution_trace.h"
 #include "runtime/fiber.h"
+#include "runtime/flight_recorder.h"
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
 #include "runtime/this_fiber.h"
@@ -124,6 +125,12 @@ void BM_Trace_Yield(benchmark::State& state, bool on) {
 BENCHMARK_CAPTURE(BM_Trace_Yield, off, false)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(BM_Trace_Yield, on, true)->UseRealTime()->Unit(benchmark::kMillisecond);
 
+std::unique_ptr<FlightRecorder> Record() {
+  auto recorder = FlightRecorder::Start({});
+  FIBERSCOPE_CHECK(recorder.ok(), "no flight recorder");
+  return *std::move(recorder);
+}
+
 double Median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
@@ -151,9 +158,10 @@ EchoCost MeasureEcho(bench::Client& client, int messages) {
   return {wall.count() / messages, static_cast<double>(used) / 1000 / messages};
 }
 
-// An iteration is a pair of stretches, one of them traced; which comes first changes. A ratio is the median of the pairs', with a
-// trace by without; on a machine that has other things to do, that of the server's CPU time is the one to look at.
-void BM_Trace_Echo(benchmark::State& state) {
+// An iteration is a pair of stretches, one of them traced, or with a flight recorder; which comes first changes. A ratio is the
+// median of the pairs', with by without; on a machine that has other things to do, that of the server's CPU time is the one to look
+// at.
+void BM_Trace_Echo(benchmark::State& state, bool recorder) {
   constexpr int kMessages = 10'000;
   const bench::FiberServer server(/*processors=*/1);
   bench::Client client(server.port());
@@ -166,7 +174,9 @@ void BM_Trace_Echo(benchmark::State& state) {
   for (auto _ : state) {
     EchoCost costs[2];  // without and with a trace
     for (const bool on : {traced_first, !traced_first}) {
-      Tracing tracing(on);
+      Tracing tracing(on && !recorder);
+      std::unique_ptr<FlightRecorder> flight;
+      if (on && recorder) flight = Record();
       client.WarmUp();
       costs[on] = MeasureEcho(client, kMessages);
       bytes += tracing.Bytes();
@@ -180,9 +190,10 @@ void BM_Trace_Echo(benchmark::State& state) {
   state.counters["wall_ratio"] = Median(wall_ratios);
   state.counters["server_us"] = Median(plain_us);
   const double messages = (kMessages + bench::Client::kWarmUpMessages) * static_cast<double>(state.iterations());
-  state.counters["bytes/message"] = static_cast<double>(bytes) / messages;
+  if (!recorder) state.counters["bytes/message"] = static_cast<double>(bytes) / messages;
 }
-BENCHMARK(BM_Trace_Echo)->Iterations(20)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(BM_Trace_Echo, trace, false)->Iterations(20)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(BM_Trace_Echo, recorder, true)->Iterations(20)->UseRealTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace fiberscope
