@@ -15,6 +15,7 @@
 #include "runtime/base/futex.h"
 #include "runtime/base/process_fence.h"
 #include "runtime/fiber_pool.h"
+#include "runtime/pause_log.h"
 #include "runtime/read_fiber.h"
 #include "runtime/saved_registers.h"
 #include "runtime/unwind/unwind_table.h"
@@ -253,7 +254,8 @@ Instant::Instant(size_t record_bytes) : lock_(g_mutex, std::defer_lock) {
   g_lost_one.store(false, std::memory_order_relaxed);
   g_missed_one.store(false, std::memory_order_relaxed);
   g_now_ns.store(CoarseNowNs(), std::memory_order_relaxed);
-  deadline_ns_ = MonotonicNowNs() + kMostHeldNs;
+  raised_ns_ = MonotonicNowNs();
+  deadline_ns_ = raised_ns_ + kMostHeldNs;
   g_deadline_ns.store(deadline_ns_, std::memory_order_relaxed);
   // The number 0 is that of blocks that were never listed.
   const uint32_t number = InstantWord{g_instant.load(std::memory_order_relaxed)}.number() % kMostInstants + 1;
@@ -274,10 +276,13 @@ Instant::~Instant() {
 
 void Instant::Declare(bool all_have_come) {
   uint32_t expected = word_.bits;
+  const int64_t now_ns = MonotonicNowNs();
   // Release: what was recorded. If it fails, somebody was held for too long and has declared it late.
-  g_instant.compare_exchange_strong(expected, word_.In(all_have_come ? Phase::kExact : Phase::kLate).bits,
-                                    std::memory_order_acq_rel);
+  const bool is_ours = g_instant.compare_exchange_strong(
+      expected, word_.In(all_have_come ? Phase::kExact : Phase::kLate).bits, std::memory_order_acq_rel);
   FutexWake(g_instant, INT_MAX);
+  held_ = std::chrono::nanoseconds((is_ours ? now_ns : deadline_ns_) - raised_ns_);
+  released_ = std::chrono::system_clock::now();
 }
 
 Instant::Taken Instant::Take(ListingMark& mark) { return TakeMark(word_, mark); }
@@ -288,10 +293,12 @@ bool Instant::IsWoken(const ListingMark& mark) const { return mark.load(std::mem
 
 void Instant::Close() {
   if (!is_open_) return;
+  if (Load().gathering()) Declare(false);
   is_open_ = false;
   declared_in_time_ = Load().phase() == Phase::kExact;
   g_instant.store(word_.In(Phase::kNone).bits, std::memory_order_seq_cst);
   while (g_recorders.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+  RecordPause(PauseKind::kListing, held_, released_);
 }
 
 bool Instant::lost_records() const { return g_lost_one.load(std::memory_order_relaxed); }

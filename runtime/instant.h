@@ -40,6 +40,7 @@
 #define FIBERSCOPE_RUNTIME_INSTANT_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -144,7 +145,7 @@ class Instant {
   bool IsTaken(const ListingMark& mark) const;
   bool IsWoken(const ListingMark& mark) const;
 
-  // No records are made any more.
+  // No records are made any more. How long threads were held is a pause (pause_log.h).
   void Close();
   // All records, in no order, until `visit` returns false. After Close(). The snapshots' stacks have no numbers.
   bool ForEachRecord(absl::FunctionRef<bool(FiberSnapshot&)> visit) const;
@@ -161,7 +162,11 @@ class Instant {
   bool is_open_ = false;
   bool declared_in_time_ = false;
   InstantWord word_;  // in kGathering
+  int64_t raised_ns_ = 0;    // MonotonicNowNs()
   int64_t deadline_ns_ = 0;
+  // Set by Declare(), for the log of pauses.
+  std::chrono::nanoseconds held_{0};
+  std::chrono::system_clock::time_point released_ = {};
 };
 
 }  // namespace fiberscope::internal

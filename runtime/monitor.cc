@@ -14,6 +14,7 @@
 #include "runtime/base/tick_clock.h"
 #include "runtime/control_block.h"
 #include "runtime/flight_triggers.h"
+#include "runtime/pause_log.h"
 #include "runtime/processor.h"
 #include "runtime/running_stack.h"
 #include "runtime/scheduler_core.h"
@@ -87,8 +88,8 @@ void Monitor::Run() {
     const uint32_t seen = wake_word_.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_acquire)) return;
     if (worker_wanted_.exchange(false, std::memory_order_seq_cst)) core_.TryStartWorker();
-    // A stall that has ended must be seen to have, or what was lent for it stays.
-    if (lent_ == 0 && core_.nothing_to_watch()) {
+    // A stall that has ended must be seen to have, or what was lent for it stays, and it is logged as longer than it was.
+    if (lent_ == 0 && open_stalls_ == 0 && core_.nothing_to_watch()) {
       asleep_.store(true, std::memory_order_relaxed);
       while (wake_word_.load(std::memory_order_acquire) == seen) FutexWait(wake_word_, seen);
       asleep_.store(false, std::memory_order_relaxed);
@@ -116,7 +117,7 @@ bool Monitor::LookAt(Processor& processor, Watched& watched, int64_t now_ns) {
   ProcessorWatch& watch = watched.watch;
   switch (processor.status().state()) {
     case ProcessorState::kBlocking: {
-      if (watch.Forget()) EndStall(watched);
+      if (watch.Forget()) EndStall(watched, now_ns);
       BlockingTicket ticket;
       if (!processor.status().LookAtBlocking(ticket)) return false;
       const bool others = core_.idle().idle_processors() != 0 || core_.idle().spinners() != 0;
@@ -140,13 +141,13 @@ bool Monitor::LookAt(Processor& processor, Watched& watched, int64_t now_ns) {
           if (watch.stalled()) LendInPlaceOf(watched);
           return false;
         case ProcessorWatch::Finding::kStalled: OnStall(processor, watched, progress, now_ns); return false;
-        case ProcessorWatch::Finding::kStallEnded: EndStall(watched); return false;
+        case ProcessorWatch::Finding::kStallEnded: EndStall(watched, now_ns); return false;
       }
       return false;
     }
     case ProcessorState::kIdle:
     case ProcessorState::kRetired:
-      if (watch.Forget()) EndStall(watched);
+      if (watch.Forget()) EndStall(watched, now_ns);
       return false;
   }
   return false;
@@ -171,6 +172,8 @@ void Monitor::OnStall(Processor& processor, Watched& watched, uint64_t progress,
   (report.kind == StallReport::Kind::kBlocked ? counts_.stalls_blocked : counts_.stalls_computing)
       .fetch_add(1, std::memory_order_relaxed);
   watched.kind = report.kind;
+  watched.stalled_since_ns = now_ns - report.duration.count();
+  ++open_stalls_;
   LendInPlaceOf(watched);
   if (now_ns - last_report_ns_ < kReportIntervalNs) {
     ++suppressed_;
@@ -206,7 +209,12 @@ void Monitor::LendInPlaceOf(Watched& watched) {
   ++lent_;
 }
 
-void Monitor::EndStall(Watched& watched) {
+void Monitor::EndStall(Watched& watched, int64_t now_ns) {
+  if (const int64_t since_ns = std::exchange(watched.stalled_since_ns, 0); since_ns != 0) {
+    --open_stalls_;
+    RecordPause(watched.kind == StallReport::Kind::kBlocked ? PauseKind::kStallBlocked : PauseKind::kStallComputing,
+                std::chrono::nanoseconds(now_ns - since_ns));
+  }
   if (!std::exchange(watched.lent, false)) return;
   --lent_;
   core_.EndLend(watched.kind);

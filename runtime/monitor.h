@@ -66,6 +66,7 @@ class Monitor {
     ProcessorWatch watch;
     StallReport::Kind kind = StallReport::Kind::kComputing;  // of the stall
     bool lent = false;                                       // a processor in its place
+    int64_t stalled_since_ns = 0;                            // 0: there is no stall, or none that was counted
   };
 
   void Run();
@@ -74,13 +75,14 @@ class Monitor {
   void OnStall(Processor& processor, Watched& watched, uint64_t progress, int64_t now_ns);
   static void AddStack(Processor& processor, uint64_t progress, StallReport& report);
   void LendInPlaceOf(Watched& watched);
-  void EndStall(Watched& watched);
+  void EndStall(Watched& watched, int64_t now_ns);
 
   SchedulerCore& core_;
   const int64_t stall_after_ns_;
   const StallHandler on_stall_;
   std::vector<Watched> watched_;  // by processor index; the monitor's own
   uint32_t lent_ = 0;  // of watched_
+  uint32_t open_stalls_ = 0;  // of watched_: those with a beginning and no end
   int64_t last_report_ns_;
   uint64_t suppressed_ = 0;
   Counts counts_;

@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
@@ -21,6 +22,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_format.h"
 #include "runtime/own_stack.h"
+#include "runtime/pause_log.h"
 #include "runtime/unwind/stack_table.h"
 #include "runtime/unwind/unwind_table.h"
 #include "runtime/unwind/unwinder.h"
@@ -283,7 +285,10 @@ double AllocationsPerSample(const HeapRecord& record) {
 }
 
 void ReleaseFreeMemory() {
-  if (HasTcmalloc()) TheMallocExtension()->ReleaseFreeMemory();
+  if (!HasTcmalloc()) return;
+  const auto begin = std::chrono::steady_clock::now();
+  TheMallocExtension()->ReleaseFreeMemory();
+  RecordPause(PauseKind::kMemoryRelease, std::chrono::steady_clock::now() - begin);
 }
 
 absl::StatusOr<HeapStats> ReadHeapStats() {

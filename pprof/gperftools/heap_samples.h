@@ -68,7 +68,8 @@ absl::StatusOr<HeapSnapshot> ReadHeapSamples();
 // How many records there are. Cheap.
 int64_t HeapRecordCount();
 
-// Gives free memory back to the system. Blocks all allocations meanwhile, milliseconds per GiB. Without tcmalloc: nothing.
+// Gives free memory back to the system. Blocks all allocations meanwhile, milliseconds per GiB, which is a pause
+// (runtime/pause_log.h). Without tcmalloc: nothing.
 void ReleaseFreeMemory();
 
 // What the allocator says of itself, in bytes; all real. kUnimplemented as above.

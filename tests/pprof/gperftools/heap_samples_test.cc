@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "gtest/gtest.h"
+#include "runtime/pause_log.h"
 #include "runtime/scheduler.h"
 #include "runtime/this_fiber.h"
 #include "tests/testing/place.h"
@@ -258,7 +259,9 @@ TEST_F(HeapSamplesTest, TheAllocatorsOwnNumbersAreReal) {
   std::free(memory);
   const absl::StatusOr<HeapStats> freed = ReadHeapStats();
   EXPECT_GE(freed->free + freed->released, 50 << 20);
+  const uint64_t pauses = ReadPauses().of(PauseKind::kMemoryRelease).count();
   ReleaseFreeMemory();
+  EXPECT_EQ(ReadPauses().of(PauseKind::kMemoryRelease).count(), pauses + 1);
   const absl::StatusOr<HeapStats> released = ReadHeapStats();
   EXPECT_GE(released->released, 50 << 20);
   const absl::StatusOr<std::vector<HeapGrowth>> growth = ReadHeapGrowth();
