@@ -18,6 +18,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "server/metrics/family_list.h"
+#include "server/metrics/process_memory.h"
 
 namespace fiberscope::server {
 namespace {
@@ -65,16 +66,11 @@ void AddCpu(FamilyList& list) {
 }
 
 void AddMemory(FamilyList& list) {
-  const std::string text = ReadFile("/proc/self/statm");
-  const std::vector<absl::string_view> pages = Words(text);
-  const uint64_t page_bytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  if (const auto count = NumberAt(pages, 0)) {
-    list.Gauge("process_virtual_memory_bytes", "Address space in use, reserved stacks included.",
-               static_cast<double>(*count * page_bytes));
-  }
-  if (const auto count = NumberAt(pages, 1)) {
-    list.Gauge("process_resident_memory_bytes", "Memory in use.", static_cast<double>(*count * page_bytes));
-  }
+  const std::optional<ProcessMemory> memory = ReadProcessMemory();
+  if (!memory) return;
+  list.Gauge("process_virtual_memory_bytes", "Address space in use, reserved stacks included.",
+             static_cast<double>(memory->virtual_bytes));
+  list.Gauge("process_resident_memory_bytes", "Memory in use.", static_cast<double>(memory->resident_bytes));
 }
 
 void AddStart(FamilyList& list) {
