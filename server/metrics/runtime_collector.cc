@@ -60,6 +60,8 @@ void AddGoScheduler(const RuntimeFigures& figures, FamilyList& list) {
   list.Gauge("go_sched_threads_total_threads", "Threads of the process.", static_cast<double>(figures.threads));
   list.Histogram("go_sched_latencies_seconds", "From being made runnable to running, of fibers; sampled.",
                  totals.scheduling_latency);
+  list.Histogram("go_sched_pauses_total_other_seconds", "How long listings of one instant held all threads that run fibers.",
+                 figures.pauses.of(PauseKind::kListing));
   if (figures.mutex) {
     list.Counter("go_sync_mutex_wait_total_seconds_total", "Waits for mutexes; from the samples of the mutex profile.",
                  Seconds(figures.mutex->delay));
@@ -151,6 +153,19 @@ void AddWorkers(const SchedulerMetrics& totals, FamilyList& list) {
   list.Counter("fiber_monitor_ticks_total", "Rounds of the monitors.", Value(totals.monitor_ticks));
 }
 
+void AddPauses(const PauseStats& pauses, FamilyList& list) {
+  for (int i = 0; i < kPauseKindCount; ++i) {
+    const PauseKind kind = static_cast<PauseKind>(i);
+    list.Counter("fiber_pauses_total", "Pauses: listings of one instant, stalls that have ended, releases of memory.",
+                 Value(pauses.of(kind).count()), {{"kind", PauseKindName(kind)}});
+  }
+  for (int i = 0; i < kPauseKindCount; ++i) {
+    const PauseKind kind = static_cast<PauseKind>(i);
+    list.Counter("fiber_pause_seconds_total", "Time of these pauses.", Seconds(pauses.of(kind).sum),
+                 {{"kind", PauseKindName(kind)}});
+  }
+}
+
 DurationHistogram WaitsOf(const PoolMetrics& metrics) {
   static_assert(DurationHistogram::kBuckets == PoolMetrics::kWaitBuckets, "both in powers of two");
   return {.counts = metrics.wait_ns_buckets, .sum = std::chrono::nanoseconds(metrics.wait_ns_sum)};
@@ -225,6 +240,7 @@ RuntimeFigures ReadRuntimeFigures() {
       .metrics = ReadProcessMetrics(),
       .census = TakeFiberCensus(),
       .pools = ReadPools(),
+      .pauses = ReadPauses(),
       .memory = pprof::ReadMemoryStats(),
       .fibers = FiberCount(),
       .threads = ThreadCount(),
@@ -243,6 +259,7 @@ std::vector<prometheus::MetricFamily> RuntimeFamilies(const RuntimeFigures& figu
   AddFibers(figures, list);
   AddScheduling(figures.metrics, list);
   AddWorkers(figures.metrics.totals, list);
+  AddPauses(figures.pauses, list);
   AddPools(figures.pools, list);
   AddStacks(figures, list);
   AddContention(figures, list);

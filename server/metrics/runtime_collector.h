@@ -3,7 +3,9 @@
 // Few series, whatever the process does: labels are states, wait reasons, kinds, and names of pools (kMaxPoolNames at most). A
 // figure that nobody knows is not there (mem_stats.h: heap figures need tcmalloc, allocation counts its sampling; contention needs
 // its profiles). Zero is exported where it is true: go_memstats_gc_sys_bytes, and the pauses of a collector that does not exist,
-// whose quantiles are NaN, as of any empty summary. Counters are sums over all schedulers and pools there were: none goes down.
+// whose quantiles are NaN, as of any empty summary. The pauses there are (runtime/pause_log.h) are fiber_pauses_total; those of
+// listings also go_sched_pauses_total_other_seconds, which in Go is whatever else stops the world. Counters are sums over all
+// schedulers and pools there were: none goes down.
 #ifndef FIBERSCOPE_SERVER_METRICS_RUNTIME_COLLECTOR_H_
 #define FIBERSCOPE_SERVER_METRICS_RUNTIME_COLLECTOR_H_
 
@@ -17,6 +19,7 @@
 #include "pprof/memory_stats.h"
 #include "runtime/contention.h"
 #include "runtime/fiber_census.h"
+#include "runtime/pause_log.h"
 #include "runtime/process_metrics.h"
 #include "runtime/process_pools.h"
 
@@ -26,6 +29,7 @@ struct RuntimeFigures {
   ProcessMetrics metrics = {};
   FiberCensus census = {};
   std::vector<NamedPools> pools = {};
+  PauseStats pauses = {};
   pprof::MemoryStats memory = {};
   int64_t fibers = 0;
   int64_t threads = 0;

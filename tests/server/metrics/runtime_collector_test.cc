@@ -47,6 +47,9 @@ RuntimeFigures Figures() {
   totals.scheduling_latency.counts[11] = 4;   // below 2048 ns
   totals.scheduling_latency.counts[39] = 8;   // longer than all
   totals.scheduling_latency.sum = std::chrono::milliseconds(1500);
+  DurationHistogram& listings = figures.pauses.by_kind[static_cast<size_t>(PauseKind::kListing)];
+  listings.counts[15] = 3;  // below 32768 ns
+  listings.sum = std::chrono::microseconds(75);
   figures.metrics.stacks = {.guards = "mprotect", .ready = 1024, .ready_bytes = 67108864, .unguarded = 24};
   return figures;
 }
@@ -70,6 +73,19 @@ TEST(RuntimeFamiliesTest, HasGosNamesAndTypes) {
            "go_memstats_stack_inuse_bytes 61440",
            "go_memstats_stack_sys_bytes 67108864",
            "go_memstats_gc_sys_bytes 0",
+       }) {
+    EXPECT_TRUE(Has(text, line)) << line << "\n" << text;
+  }
+}
+
+TEST(RuntimeFamiliesTest, HasPausesByKind) {
+  const std::string text = Text(RuntimeFamilies(Figures()));
+  for (const char* line : {
+           "fiber_pauses_total{kind=\"listing\"} 3",
+           "fiber_pauses_total{kind=\"stall blocked\"} 0",
+           "fiber_pause_seconds_total{kind=\"memory release\"} 0",
+           "# TYPE go_sched_pauses_total_other_seconds histogram",
+           "go_sched_pauses_total_other_seconds_count 3",
        }) {
     EXPECT_TRUE(Has(text, line)) << line << "\n" << text;
   }

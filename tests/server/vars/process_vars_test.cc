@@ -82,6 +82,22 @@ TEST(ProcessVarsTest, ShowTheProcess) {
   fiber.Join();
 }
 
+TEST(FiberscopeJsonTest, ShowsPausesInTheMannerOfReadGCStats) {
+  const auto at = [](int64_t seconds) { return std::chrono::system_clock::time_point(std::chrono::seconds(seconds)); };
+  PauseLog log;
+  log.Add({.kind = PauseKind::kListing, .end = at(1'700'000'000), .duration = std::chrono::microseconds(20)});
+  log.Add({.kind = PauseKind::kStallBlocked, .end = at(1'700'000'001), .duration = std::chrono::milliseconds(500)});
+  const boost::json::value pauses = FiberscopeJson({}, {}, {}, log.Read()).at("pauses");
+  EXPECT_EQ(Text(pauses),
+            R"({"count":2,"total_seconds":0.50002,"quantiles_seconds":[0.00002,0.00002,0.5,0.5,0.5],"by_kind":{)"
+            R"("listing":{"count":1,"total_seconds":0.00002,"quantiles_seconds":[0.00002,0.00002,0.00002,0.00002,0.00002]},)"
+            R"("stall blocked":{"count":1,"total_seconds":0.5,"quantiles_seconds":[0.5,0.5,0.5,0.5,0.5]},)"
+            R"("stall computing":{"count":0,"total_seconds":0,"quantiles_seconds":null},)"
+            R"("memory release":{"count":0,"total_seconds":0,"quantiles_seconds":null}},)"
+            R"("latest":[{"kind":"stall blocked","end":1700000001,"seconds":0.5},)"
+            R"({"kind":"listing","end":1700000000,"seconds":0.00002}]})");
+}
+
 TEST(ProcessVarsTest, LeaveTakenNamesAlone) {
   VarRegistry registry;
   (*registry.NewInt("cmdline"))->Add(1);
