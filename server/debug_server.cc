@@ -16,6 +16,7 @@
 #include "pprof/sources/threads.h"
 #include "pprof/symbolizer.h"
 #include "server/endpoints.h"
+#include "server/handlers/history.h"
 #include "server/handlers/index.h"
 #include "server/handlers/log_level.h"
 #include "server/handlers/metrics.h"
@@ -27,6 +28,7 @@
 #include "server/metrics/process_collector.h"
 #include "server/metrics/runtime_collector.h"
 #include "server/vars/process_vars.h"
+#include "server/watch/health_collector.h"
 
 namespace fiberscope::server {
 namespace {
@@ -111,7 +113,8 @@ class DebugServer::Impl {
                       .timed = &IsDeltaRequest,
                       .handler = MakeNamedProfileHandler(*catalog_, kPprofPrefix)});
     routes.push_back({.path = "/debug/vars", .slow = true, .handler = MakeVarsHandler(*vars_)});
-    page_ = MakePage(std::move(options.metrics));
+    routes.push_back({.path = "/debug/history", .slow = true, .handler = MakeHistoryHandler(options.health_watch)});
+    page_ = MakePage(options.health_watch, std::move(options.metrics));
     routes.push_back({.path = "/metrics", .slow = true, .handler = MakeMetricsHandler(*page_)});
     if (options.log_levels != nullptr) {
       routes.push_back({.path = "/debug/log/level", .put = true, .handler = MakeLogLevelHandler(*options.log_levels)});
@@ -152,9 +155,11 @@ class DebugServer::Impl {
     return route_path + (catalog_->Find(name) != nullptr ? name : "no such profile");
   }
 
-  std::unique_ptr<MetricsPage> MakePage(std::vector<std::shared_ptr<const prometheus::Collectable>> application) const {
+  std::unique_ptr<MetricsPage> MakePage(const HealthWatch* health_watch,
+                                        std::vector<std::shared_ptr<const prometheus::Collectable>> application) const {
     std::vector<std::shared_ptr<const prometheus::Collectable>> sources = {
         std::make_shared<RuntimeCollector>(), std::make_shared<ProcessCollector>(), times_};
+    if (health_watch != nullptr) sources.push_back(std::make_shared<HealthCollector>(*health_watch));
     sources.insert(sources.end(), application.begin(), application.end());
     return std::make_unique<MetricsPage>(std::move(sources));
   }

@@ -23,6 +23,7 @@
 #include "pprof/profile_catalog.h"
 #include "runtime/flight_recorder.h"
 #include "server/vars/var_registry.h"
+#include "server/watch/health_watch.h"
 
 namespace prometheus {
 class Collectable;
@@ -66,6 +67,9 @@ struct DebugServerOptions {
 
   // What /debug/pprof/flightrecorder shows; must outlive the server. Null: it says that there is none.
   FlightRecorder* flight_recorder = nullptr;
+
+  // What /debug/history shows, and /metrics of its thresholds; must outlive the server. Null: it says that there is none.
+  const HealthWatch* health_watch = nullptr;
 
   // With the built-in profiles: Start() switches sampling of the heap on at this rate, in a program that allocates with tcmalloc
   // and has it off (pprof/sources/heap.h). What was allocated before is not in the profile. 0: leaves it off.

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
@@ -37,6 +38,7 @@
 #include "server/example/load.h"
 #include "server/example/order_log.h"
 #include "server/example/order_service.h"
+#include "server/watch/health_watch.h"
 
 ABSL_FLAG(std::string, addr, "127.0.0.1:6060", "where the debug server listens; port 0: the system chooses");
 ABSL_FLAG(std::string, service_addr, "127.0.0.1:0", "where the order service listens");
@@ -84,6 +86,16 @@ uint64_t HeapBytes() {
 int Fail(const std::string& message) {
   std::fprintf(stderr, "demo: %s\n", message.c_str());
   return 1;
+}
+
+// Raised while --leak strands fibers, and when the CPUs are not enough for the load.
+std::vector<fiberscope::server::Threshold> Thresholds() {
+  return {{.name = "oldest channel send in seconds",
+           .figure = fiberscope::server::OldestWaitFigure(fiberscope::WaitReason::kChannelSend),
+           .bounds = {.raise_above = 10, .clear_below = 1}},
+          {.name = "scheduling latency p99 in seconds",
+           .figure = fiberscope::server::LatencyP99Figure(),
+           .bounds = {.raise_above = 0.05, .raise_after = 5, .clear_below = 0.01, .clear_after = 5}}};
 }
 
 int Run() {
@@ -135,10 +147,14 @@ int Run() {
     recorder = *std::move(started);
   }
 
+  auto watch = fiberscope::server::HealthWatch::Start({.thresholds = Thresholds()});
+  if (!watch.ok()) return Fail(std::string(watch.status().message()));
+
   fiberscope::server::DebugServerOptions options;
   options.address = debug->host;
   options.port = debug->port;
   options.flight_recorder = recorder.get();
+  options.health_watch = watch->get();
   auto server = fiberscope::server::DebugServer::Start(options);
   if (!server.ok()) return Fail(std::string(server.status().message()));
 

@@ -1,4 +1,5 @@
-// What a scrape costs, with many fibers parked: the whole page of /metrics, and its part that grows with the fibers, the census.
+// What a scrape costs, with many fibers parked: the whole page of /metrics, and its part that grows with the fibers, the census;
+// and what a sample of the health watch costs.
 //
 //   bazel run //tests/bench:metrics_bench
 //
@@ -20,6 +21,8 @@
 #include "server/metrics/process_collector.h"
 #include "server/metrics/runtime_collector.h"
 #include "server/vars/process_vars.h"
+#include "server/watch/health.h"
+#include "server/watch/history.h"
 
 namespace fiberscope {
 namespace {
@@ -66,6 +69,18 @@ void BM_FiberCensus(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 
+// What a health watch does each second, callbacks and thresholds aside.
+void BM_HealthSample(benchmark::State& state) {
+  const ParkedFibers fibers(state.range(0));
+  server::History seconds({.samples = 1, .rows = 600}, server::ReadHealth());
+  server::History minutes({.samples = 60, .rows = 1440}, server::ReadHealth());
+  for (auto _ : state) {
+    const server::HealthReading reading = server::ReadHealth();
+    seconds.Add(reading);
+    minutes.Add(reading);
+  }
+}
+
 // Beside it: the same counts by a listing.
 void BM_Listing_WithoutStacks(benchmark::State& state) {
   const ParkedFibers fibers(state.range(0));
@@ -81,11 +96,13 @@ void BM_Listing_WithoutStacks(benchmark::State& state) {
 }
 
 // In this order: blocks of fibers stay, and are looked at, when their fibers have ended.
+BENCHMARK(BM_HealthSample)->ArgName("fibers")->Arg(100)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_Metrics_Page)->ArgName("fibers")->Arg(100)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_Vars_Page)->ArgName("fibers")->Arg(100)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_Metrics_Page)->ArgName("fibers")->Arg(100'000)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_Vars_Page)->ArgName("fibers")->Arg(100'000)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_FiberCensus)->ArgName("fibers")->Arg(100'000)->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_HealthSample)->ArgName("fibers")->Arg(100'000)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_Listing_WithoutStacks)->ArgName("fibers")->Arg(100'000)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_Metrics_Page)->ArgName("fibers")->Arg(1'000'000)->Unit(benchmark::kMillisecond);
 BENCHMARK(BM_FiberCensus)->ArgName("fibers")->Arg(1'000'000)->Unit(benchmark::kMillisecond);

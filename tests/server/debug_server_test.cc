@@ -191,6 +191,19 @@ TEST(DebugServerTest, ServersMayShareVariables) {
   }
 }
 
+TEST(DebugServerTest, ShowsWhatAHealthWatchHasKept) {
+  EXPECT_EQ(Fetch(StartServer()->port(), "/debug/history").status, 404);
+  const auto watch = HealthWatch::Start({.period = milliseconds(10)});
+  ASSERT_TRUE(watch.ok()) << watch.status();
+  while ((*watch)->samples() == 0) sched_yield();
+  const auto server = StartServer({.health_watch = watch->get()});
+  const HttpReply reply = Fetch(server->port(), "/debug/history");
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_EQ(reply.Field("Content-Type"), kJson);
+  EXPECT_EQ(reply.body.find("{\"period_seconds\":0.01,\"samples\":"), 0u) << reply.body;
+  EXPECT_NE(Fetch(server->port(), "/metrics").body.find("\nfiber_watch_samples_total "), std::string::npos);
+}
+
 TEST(DebugServerTest, ShowsMetricsOfTheApplicationsOwn) {
   auto registry = std::make_shared<prometheus::Registry>();
   const auto server = StartServer({.metrics = {registry}});
