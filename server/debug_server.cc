@@ -21,6 +21,7 @@
 #include "server/handlers/log_level.h"
 #include "server/handlers/metrics.h"
 #include "server/handlers/named_profile.h"
+#include "server/handlers/requests.h"
 #include "server/handlers/vars.h"
 #include "server/http/http_server.h"
 #include "server/metrics/endpoint_times.h"
@@ -114,6 +115,11 @@ class DebugServer::Impl {
                       .handler = MakeNamedProfileHandler(*catalog_, kPprofPrefix)});
     routes.push_back({.path = "/debug/vars", .slow = true, .handler = MakeVarsHandler(*vars_)});
     routes.push_back({.path = "/debug/history", .slow = true, .handler = MakeHistoryHandler(options.health_watch)});
+    requests_ = std::move(options.requests);
+    if (requests_ != nullptr) {
+      options.metrics.insert(options.metrics.begin(), requests_);
+      routes.push_back({.path = "/debug/requests", .slow = true, .handler = MakeRequestsHandler(*requests_)});
+    }
     page_ = MakePage(options.health_watch, std::move(options.metrics));
     routes.push_back({.path = "/metrics", .slow = true, .handler = MakeMetricsHandler(*page_)});
     if (options.log_levels != nullptr) {
@@ -182,6 +188,7 @@ class DebugServer::Impl {
   std::unique_ptr<pprof::Symbolizer> symbolizer_ = pprof::MakeProcessSymbolizer();
   std::shared_ptr<pprof::ProfileCatalog> catalog_;
   std::shared_ptr<VarRegistry> vars_;
+  std::shared_ptr<RequestRegistry> requests_;  // null: none
   const std::shared_ptr<EndpointTimes> times_ = std::make_shared<EndpointTimes>();
   std::unique_ptr<MetricsPage> page_;
   std::unique_ptr<HttpServer> server_;

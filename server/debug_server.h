@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "pprof/profile_catalog.h"
 #include "runtime/flight_recorder.h"
+#include "server/requests/request_registry.h"
 #include "server/vars/var_registry.h"
 #include "server/watch/health_watch.h"
 
@@ -86,6 +87,9 @@ struct DebugServerOptions {
 
   // What /debug/log/level shows and sets: Log::levels(). Must outlive the server. Null: there is no such page.
   log::Levels* log_levels = nullptr;
+
+  // The application's requests: for /debug/requests, and on /metrics as http_server_*. Null: there is no such page.
+  std::shared_ptr<RequestRegistry> requests = nullptr;
 };
 
 // Thread-safe. Resource: neither copied nor moved.

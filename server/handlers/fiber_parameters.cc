@@ -1,6 +1,5 @@
 #include "server/handlers/fiber_parameters.h"
 
-#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -9,10 +8,8 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "pprof/encode/goroutine_state.h"
 
 namespace fiberscope::server {
@@ -45,26 +42,6 @@ absl::StatusOr<std::optional<WaitReason>> GetReason(const Query& query) {
   const std::optional<WaitReason> reason = pprof::ParseWaitReason(**text);
   if (!reason) return BadParameter("reason", "must be one of: " + pprof::GoroutineWaitReasons());
   return reason;
-}
-
-// Without sign and without Abseil's "inf"; a plain number counts seconds.
-std::optional<std::chrono::nanoseconds> ParseDuration(const std::string& text) {
-  constexpr std::string_view kNumber = "0123456789.";
-  if (kNumber.find(text.front()) == std::string_view::npos) return std::nullopt;
-  std::string with_unit = absl::StrReplaceAll(text, {{"\u00b5s", "us"}, {"\u03bcs", "us"}});
-  if (text.find_first_not_of(kNumber) == std::string::npos) with_unit += 's';
-  absl::Duration duration;
-  if (!absl::ParseDuration(with_unit, &duration)) return std::nullopt;
-  return absl::ToChronoNanoseconds(duration);
-}
-
-absl::StatusOr<std::optional<std::chrono::nanoseconds>> GetMinWait(const Query& query) {
-  const auto text = GetText(query, "minwait");
-  if (!text.ok()) return text.status();
-  if (!text->has_value()) return std::optional<std::chrono::nanoseconds>();
-  const std::optional<std::chrono::nanoseconds> duration = ParseDuration(**text);
-  if (!duration) return BadParameter("minwait", "must be a duration such as 90s, 5m or 1h30m, or a number of seconds");
-  return duration;
 }
 
 absl::StatusOr<std::vector<Label>> GetLabels(const Query& query) {
@@ -143,7 +120,7 @@ absl::StatusOr<FiberParameters> ParseFiberParameters(const Query& query, int deb
   pprof::FiberFilter& filter = parameters.filter;
   absl::Status status = Assign(GetState(query), filter.state);
   if (status.ok()) status = Assign(GetReason(query), filter.reason);
-  if (status.ok()) status = Assign(GetMinWait(query), filter.min_wait);
+  if (status.ok()) status = Assign(query.GetDuration("minwait"), filter.min_wait);
   if (status.ok()) status = Assign(GetLabels(query), filter.labels);
   if (status.ok()) status = Assign(GetFunction(query), filter.function);
   if (status.ok()) status = Assign(GetTags(query, debug), parameters.tags);

@@ -3,6 +3,8 @@
 #include <charconv>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "absl/time/time.h"
 
 namespace fiberscope::server {
 namespace {
@@ -12,6 +14,17 @@ int HexDigit(char c) {
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
+}
+
+// Without sign and without Abseil's "inf"; a plain number counts seconds.
+std::optional<std::chrono::nanoseconds> ParseDuration(const std::string& text) {
+  constexpr std::string_view kNumber = "0123456789.";
+  if (kNumber.find(text.front()) == std::string_view::npos) return std::nullopt;
+  std::string with_unit = absl::StrReplaceAll(text, {{"\u00b5s", "us"}, {"\u03bcs", "us"}});
+  if (text.find_first_not_of(kNumber) == std::string::npos) with_unit += 's';
+  absl::Duration duration;
+  if (!absl::ParseDuration(with_unit, &duration)) return std::nullopt;
+  return absl::ToChronoNanoseconds(duration);
 }
 
 }  // namespace
@@ -89,6 +102,15 @@ absl::StatusOr<std::optional<int64_t>> Query::GetIntegerBetween(std::string_view
     return BadParameter(name, absl::StrFormat("must be an integer from %d to %d", min, max));
   }
   return std::optional<int64_t>(value);
+}
+
+absl::StatusOr<std::optional<std::chrono::nanoseconds>> Query::GetDuration(std::string_view name) const {
+  const absl::StatusOr<std::optional<std::string>> text = Get(name);
+  if (!text.ok()) return text.status();
+  if (!text->has_value() || (*text)->empty()) return std::optional<std::chrono::nanoseconds>();
+  const std::optional<std::chrono::nanoseconds> duration = ParseDuration(**text);
+  if (!duration) return BadParameter(name, "must be a duration such as 90s, 5m or 1h30m, or a number of seconds");
+  return duration;
 }
 
 }  // namespace fiberscope::server

@@ -8,6 +8,7 @@
 #ifndef FIBERSCOPE_SERVER_HTTP_QUERY_H_
 #define FIBERSCOPE_SERVER_HTTP_QUERY_H_
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -44,6 +45,10 @@ class Query {
   absl::StatusOr<std::optional<int64_t>> GetInteger(std::string_view name, int64_t max) const {
     return GetIntegerBetween(name, 0, max);
   }
+
+  // The value as a duration without sign, as Go writes it (90s, 5m, 1h30m), or a number of seconds (90, 1.5); nothing when absent
+  // or empty. kInvalidArgument, naming the parameter, otherwise.
+  absl::StatusOr<std::optional<std::chrono::nanoseconds>> GetDuration(std::string_view name) const;
 
  private:
   struct Parameter {

@@ -16,9 +16,11 @@
 #include "pprof/custom_profile.h"
 #include "runtime/fiber.h"
 #include "runtime/labels.h"
+#include "runtime/request.h"
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
 #include "server/log/levels.h"
+#include "server/requests/request_registry.h"
 #include "tests/server/handlers/fake_source.h"
 #include "tests/testing/raw_client.h"
 
@@ -215,6 +217,20 @@ TEST(DebugServerTest, ShowsMetricsOfTheApplicationsOwn) {
                       "shop_orders_total{route=\"a\\\"b\\\\c\\nd\"} 3\n"),
             std::string::npos)
       << body;
+}
+
+TEST(DebugServerTest, ShowsAndCountsTheApplicationsRequests) {
+  EXPECT_EQ(Fetch(StartServer()->port(), "/debug/requests").status, 404);
+  const auto requests = std::make_shared<RequestRegistry>();
+  const auto server = StartServer({.requests = requests});
+  const RequestIdentity identity = AcceptRequest({.request_id = "r-1"});
+  const RequestRegistry::Place place = requests->Begin("/order", "GET", identity, FiberId{7});
+  EXPECT_NE(Fetch(server->port(), "/debug/requests").body.find(" request_id=r-1 "), std::string::npos);
+  EXPECT_EQ(Fetch(server->port(), "/debug/requests?format=json").Field("Content-Type"), kJson);
+  EXPECT_EQ(Fetch(server->port(), "/debug/requests?limit=x").status, 400);
+  EXPECT_EQ(Fetch(server->port(), "/debug/requests", "POST").status, 405);
+  EXPECT_NE(Fetch(server->port(), "/metrics").body.find("\nhttp_server_in_flight{route=\"/order\"} 1\n"), std::string::npos);
+  requests->End(place, 200);
 }
 
 TEST(DebugServerTest, CountsItsOwnAnswersByEndpoint) {

@@ -1,5 +1,6 @@
 #include "server/http/query.h"
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -96,6 +97,16 @@ TEST(QueryTest, GivesTheDecodedText) {
   EXPECT_EQ(**query->Get("b"), std::string("\0\xff", 2));
   EXPECT_EQ(**query->Get("c"), "");
   EXPECT_FALSE(query->Get("d")->has_value());
+}
+
+TEST(QueryTest, ReadsDurations) {
+  const absl::StatusOr<Query> query = Query::Parse("a=1h30m&b=1.5&c=250ms&d=&e=-1s&f=inf&g=%zz");
+  ASSERT_TRUE(query.ok());
+  EXPECT_EQ(**query->GetDuration("a"), std::chrono::minutes(90));
+  EXPECT_EQ(**query->GetDuration("b"), std::chrono::milliseconds(1500));
+  EXPECT_EQ(**query->GetDuration("c"), std::chrono::milliseconds(250));
+  for (const char* none : {"d", "x"}) EXPECT_FALSE(query->GetDuration(none)->has_value());
+  for (const char* bad : {"e", "f", "g"}) EXPECT_FALSE(query->GetDuration(bad).ok()) << bad;
 }
 
 TEST(QueryTest, GivesEveryValueOfAListInOrder) {
