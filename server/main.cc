@@ -1,10 +1,12 @@
-// The demo: a small order service on fibers, and the debug server that shows what it is doing.
+// The demo: a gateway and an order service on fibers, and the debug server that shows what they are doing.
 //
 //   demo --addr=127.0.0.1:6060 --load=200 --leak
+#include <prometheus/registry.h>
 #include <pthread.h>
 #include <signal.h>
 
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <charconv>
 #include <chrono>
 #include <cstdint>
@@ -22,6 +24,7 @@
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "absl/flags/usage_config.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
@@ -35,15 +38,21 @@
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
 #include "server/debug_server.h"
+#include "server/example/gateway.h"
+#include "server/example/instruments.h"
 #include "server/example/load.h"
 #include "server/example/order_log.h"
 #include "server/example/order_service.h"
 #include "server/watch/health_watch.h"
+#include "server/log/log.h"
+#include "server/requests/request_registry.h"
+#include "server/vars/var_registry.h"
 
 ABSL_FLAG(std::string, addr, "127.0.0.1:6060", "where the debug server listens; port 0: the system chooses");
+ABSL_FLAG(std::string, gateway_addr, "127.0.0.1:0", "where the gateway listens, which calls the order service");
 ABSL_FLAG(std::string, service_addr, "127.0.0.1:0", "where the order service listens");
 ABSL_FLAG(int, processors, 0, "how many fibers run at the same time; 0: one per CPU");
-ABSL_FLAG(int, load, 0, "orders per second that the demo sends to itself");
+ABSL_FLAG(int, load, 0, "orders per second that the demo sends to its gateway");
 ABSL_FLAG(bool, leak, false, "strand one fiber per 10th order on a channel that nobody reads");
 ABSL_FLAG(int, park, 0, "fibers to park, ten calls deep");
 ABSL_FLAG(bool, stall, false,
@@ -53,12 +62,17 @@ ABSL_FLAG(std::string, flight_dir, "",
           "with a flight recorder, which it switches on: where its trace is saved when an order is slow or a fiber stalls");
 ABSL_FLAG(int, slow_ms, 200, "milliseconds after which an order is slow");
 ABSL_FLAG(int, slow_every, 0, "let one in so many orders take --slow_ms longer; 0: none");
+ABSL_FLAG(int, error_every, 0, "let one in so many orders fail; 0: none");
+ABSL_FLAG(std::string, log_level, "warn", "from which level on lines are logged, on standard error: debug, info, warn or error");
+ABSL_FLAG(std::string, log_format, "console", "how: console or json");
 ABSL_FLAG(int64_t, block_rate, 10'000, "nanoseconds of waiting per event of the block profile; 1: every wait, 0: off");
 ABSL_FLAG(int64_t, mutex_fraction, 1, "one in so many contended unlocks is in the mutex profile; 0: off");
 ABSL_FLAG(std::string, log_dir, "",
           "where the directory with the order log is made, which is removed at exit; empty: $TMPDIR, or /tmp");
 
 namespace {
+
+using tcp = boost::asio::ip::tcp;
 
 struct HostAndPort {
   std::string host;
@@ -98,15 +112,44 @@ std::vector<fiberscope::server::Threshold> Thresholds() {
            .bounds = {.raise_above = 0.05, .raise_after = 5, .clear_below = 0.01, .clear_after = 5}}};
 }
 
+// "--flag=127.0.0.1:0", of which the system chooses the port.
+absl::StatusOr<tcp::endpoint> ParseEndpoint(const char* flag, const std::string& text) {
+  const std::optional<HostAndPort> parsed = ParseAddress(text);
+  boost::system::error_code error;
+  const auto address = boost::asio::ip::make_address(parsed ? parsed->host : "", error);
+  if (!parsed || error) return absl::InvalidArgumentError(absl::StrFormat("--%s=%s is not address:port", flag, text));
+  return tcp::endpoint(address, parsed->port);
+}
+
+absl::StatusOr<fiberscope::log::LogOptions> ParseLogOptions() {
+  fiberscope::log::LogOptions options;
+  const std::string level_name = absl::GetFlag(FLAGS_log_level);
+  const std::optional<fiberscope::log::Level> level = fiberscope::log::ParseLevel(level_name);
+  if (!level) return absl::InvalidArgumentError(absl::StrFormat("--log_level=%s is not debug, info, warn or error", level_name));
+  const std::string format = absl::GetFlag(FLAGS_log_format);
+  if (format != "console" && format != "json") {
+    return absl::InvalidArgumentError(absl::StrFormat("--log_format=%s is not console or json", format));
+  }
+  options.level = *level;
+  options.encoding = format == "json" ? fiberscope::log::Encoding::kJson : fiberscope::log::Encoding::kConsole;
+  options.sampling = {.first = 200, .thereafter = 100};  // a terminal can be read at 200 orders a second, and not at 20,000
+  return options;
+}
+
+std::string Url(const tcp::endpoint& endpoint, const char* path) {
+  const std::string host = endpoint.address().to_string();
+  return absl::StrFormat(endpoint.address().is_v6() ? "http://[%s]:%d%s" : "http://%s:%d%s", host, endpoint.port(), path);
+}
+
 int Run() {
   const std::optional<HostAndPort> debug = ParseAddress(absl::GetFlag(FLAGS_addr));
   if (!debug) return Fail(absl::StrFormat("--addr=%s is not host:port", absl::GetFlag(FLAGS_addr)));
-  const std::optional<HostAndPort> service = ParseAddress(absl::GetFlag(FLAGS_service_addr));
-  boost::system::error_code error;
-  const auto service_ip = boost::asio::ip::make_address(service ? service->host : "", error);
-  if (!service || error) {
-    return Fail(absl::StrFormat("--service_addr=%s is not address:port", absl::GetFlag(FLAGS_service_addr)));
-  }
+  const auto gateway_endpoint = ParseEndpoint("gateway_addr", absl::GetFlag(FLAGS_gateway_addr));
+  if (!gateway_endpoint.ok()) return Fail(std::string(gateway_endpoint.status().message()));
+  const auto service_endpoint = ParseEndpoint("service_addr", absl::GetFlag(FLAGS_service_addr));
+  if (!service_endpoint.ok()) return Fail(std::string(service_endpoint.status().message()));
+  const auto log_options = ParseLogOptions();
+  if (!log_options.ok()) return Fail(std::string(log_options.status().message()));
   const int load = absl::GetFlag(FLAGS_load);
   const int park = absl::GetFlag(FLAGS_park);
   if (load < 0) return Fail(absl::StrFormat("--load=%d is negative", load));
@@ -114,13 +157,15 @@ int Run() {
   const int slow_ms = absl::GetFlag(FLAGS_slow_ms);
   const int slow_every = absl::GetFlag(FLAGS_slow_every);
   if (slow_ms < 1) return Fail(absl::StrFormat("--slow_ms=%d is less than 1", slow_ms));
+  const int error_every = absl::GetFlag(FLAGS_error_every);
+  if (error_every < 0) return Fail(absl::StrFormat("--error_every=%d is negative", error_every));
   if (slow_every < 0) return Fail(absl::StrFormat("--slow_every=%d is negative", slow_every));
 
   const char* const temporary = std::getenv("TMPDIR");
   const std::string log_dir = absl::GetFlag(FLAGS_log_dir);
-  auto log = demo::OrderLog::Create(!log_dir.empty() ? log_dir : temporary != nullptr ? temporary : "/tmp");
-  if (!log.ok()) return Fail(std::string(log.status().message()));
-  const std::string log_path = log->path();
+  auto order_log = demo::OrderLog::Create(!log_dir.empty() ? log_dir : temporary != nullptr ? temporary : "/tmp");
+  if (!order_log.ok()) return Fail(std::string(order_log.status().message()));
+  const std::string order_log_path = order_log->path();
 
   // Before there are other threads, so that all of them leave these signals to main().
   sigset_t signals;
@@ -149,32 +194,47 @@ int Run() {
 
   auto watch = fiberscope::server::HealthWatch::Start({.thresholds = Thresholds()});
   if (!watch.ok()) return Fail(std::string(watch.status().message()));
+  const auto log = fiberscope::log::Log::Start(*log_options);
+  if (!log.ok()) return Fail(std::string(log.status().message()));
+  const auto requests = std::make_shared<fiberscope::server::RequestRegistry>();
+  const auto metrics = std::make_shared<prometheus::Registry>();
+  const auto vars = std::make_shared<fiberscope::server::VarRegistry>();
 
   fiberscope::server::DebugServerOptions options;
   options.address = debug->host;
   options.port = debug->port;
   options.flight_recorder = recorder.get();
   options.health_watch = watch->get();
+  options.log_levels = &(*log)->levels();
+  options.requests = requests;
+  options.metrics = {metrics};
+  options.vars = vars;
   auto server = fiberscope::server::DebugServer::Start(options);
   if (!server.ok()) return Fail(std::string(server.status().message()));
 
   fiberscope::Channel<int> never(0, "never");
   fiberscope::Scheduler scheduler({.processors = absl::GetFlag(FLAGS_processors)});
-  demo::OrderService orders(scheduler, *std::move(log),
-                            {.endpoint = {service_ip, service->port},
+  const demo::Instruments instruments = {.log = **log, .requests = *requests, .metrics = *metrics, .vars = *vars};
+  demo::OrderService orders(scheduler, *std::move(order_log), instruments,
+                            {.endpoint = *service_endpoint,
                              .leak = absl::GetFlag(FLAGS_leak),
                              .slow_every = static_cast<uint64_t>(slow_every),
-                             .slow_by = std::chrono::milliseconds(slow_ms)});
-  const auto endpoint = orders.Start();
-  if (!endpoint.ok()) return Fail(std::string(endpoint.status().message()));
-  const std::string order_url = absl::StrFormat("http://%s:%d/order", endpoint->address().to_string(), endpoint->port());
-  if (load > 0) demo::SpawnClients(scheduler, *endpoint, load);
+                             .slow_by = std::chrono::milliseconds(slow_ms),
+                             .error_every = static_cast<uint64_t>(error_every)});
+  const auto orders_at = orders.Start();
+  if (!orders_at.ok()) return Fail(std::string(orders_at.status().message()));
+  demo::Gateway gateway(scheduler, instruments, {.endpoint = *gateway_endpoint, .orders = *orders_at});
+  const auto gateway_at = gateway.Start();
+  if (!gateway_at.ok()) return Fail(std::string(gateway_at.status().message()));
+  const std::string checkout_url = Url(*gateway_at, "/checkout");
+  if (load > 0) demo::SpawnClients(scheduler, *gateway_at, load);
   if (park > 0) demo::SpawnParkedFibers(scheduler, park, never);
   if (absl::GetFlag(FLAGS_stall)) demo::SpawnStall(scheduler);
 
   const std::string& address = (*server)->address();
   std::printf(
       "debug server on http://%s/debug/pprof/\n"
+      "gateway on %s?item=apple&quantity=2\n"
       "order service on %s?item=apple&quantity=2\n"
       "order log in %s\n"
       "\n"
@@ -182,9 +242,11 @@ int Run() {
       "  curl -s 'http://%s/debug/pprof/goroutine?debug=1' | head -30\n"
       "  curl -s 'http://%s/debug/pprof/goroutine?debug=2' | head -30\n"
       "  go tool pprof -top http://%s/debug/pprof/goroutine\n"
-      "  curl -s '%s?item=apple&quantity=2'\n"
+      "  curl -si '%s?item=apple&quantity=2'\n"
+      "  curl -s 'http://%s/debug/requests'\n"
       "Stop with Ctrl-C; with Ctrl-\\ it shows all its fibers and ends.\n",
-      address.c_str(), order_url.c_str(), log_path.c_str(), address.c_str(), address.c_str(), address.c_str(), order_url.c_str());
+      address.c_str(), checkout_url.c_str(), Url(*orders_at, "/order").c_str(), order_log_path.c_str(), address.c_str(),
+      address.c_str(), address.c_str(), checkout_url.c_str(), address.c_str());
   std::fflush(stdout);
 
   int signal = 0;

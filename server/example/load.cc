@@ -29,7 +29,7 @@ void SendOrders(tcp::socket& socket, std::chrono::nanoseconds interval, std::chr
     fiberscope::this_fiber::SleepUntil(next);
     next = std::max(next + interval, std::chrono::steady_clock::now() - std::chrono::seconds(1));
     http::request<http::empty_body> request{
-        http::verb::get, absl::StrFormat("/order?item=%s&quantity=%d", kItems[n % 3], n % 5 + 1), 11};
+        http::verb::get, absl::StrFormat("/checkout?item=%s&quantity=%d", kItems[n % 3], n % 5 + 1), 11};
     request.set(http::field::host, "localhost");
     error_code error;
     http::async_write(socket, request, use_fiber[error]);

@@ -10,7 +10,7 @@
 
 namespace demo {
 
-// Spawns client fibers that together send `requests_per_second` requests to the order service at `endpoint`, over one
+// Spawns client fibers that together send `requests_per_second` requests to the gateway at `endpoint`, over one
 // connection each, until the scheduler stops.
 void SpawnClients(fiberscope::Scheduler& scheduler, const boost::asio::ip::tcp::endpoint& endpoint,
                   int requests_per_second);

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/error.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/url/parse.hpp>
@@ -19,28 +16,25 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "pprof/custom_profile.h"
-#include "runtime/io/use_fiber.h"
-#include "runtime/scope.h"
+#include "runtime/labels.h"
+#include "runtime/request.h"
 #include "runtime/sync/select.h"
 #include "runtime/this_fiber.h"
 #include "runtime/trace_annotations.h"
 #include "runtime/wait_cancelled.h"
+#include "server/requests/served_request.h"
 
 namespace demo {
 namespace {
 
-namespace asio = boost::asio;
-namespace http = boost::beast::http;
-using boost::system::error_code;
 using fiberscope::pprof::CustomProfile;
-using fiberscope::use_fiber;
-using tcp = asio::ip::tcp;
+using tcp = boost::asio::ip::tcp;
 
 constexpr int kFullShelf = 10'000;
 constexpr size_t kAuditRecordBytes = 4096;
 constexpr uint64_t kLeakEvery = 10;
+constexpr char kRoute[] = "/order";
 
 // An HTTP request line's query, read into an order's fields. False when something is missing or malformed.
 bool ParseOrder(std::string_view target, Order& order) {
@@ -56,22 +50,6 @@ bool ParseOrder(std::string_view target, Order& order) {
   return error == std::errc() && end == digits.data() + digits.size() && order.quantity > 0;
 }
 
-unsigned HttpStatus(absl::StatusCode code) {
-  switch (code) {
-    case absl::StatusCode::kInvalidArgument:
-      return 400;
-    case absl::StatusCode::kFailedPrecondition:
-      return 409;
-    case absl::StatusCode::kResourceExhausted:
-      return 503;
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kCancelled:
-      return 504;
-    default:
-      return 500;
-  }
-}
-
 // Where connections are served that are open at the moment: /debug/pprof/demo/connections.
 CustomProfile& Connections() {
   static CustomProfile& profile = **fiberscope::pprof::NewProfile("demo/connections");
@@ -84,6 +62,18 @@ class OpenConnection {
   ~OpenConnection() { Connections().Remove(this); }
   OpenConnection(const OpenConnection&) = delete;
   OpenConnection& operator=(const OpenConnection&) = delete;
+};
+
+// The calling fiber works for the request of that context, as far as log, labels and trace go: it is not cancelled with it.
+class WorkFor {
+ public:
+  explicit WorkFor(const fiberscope::Context& context) : context_(context.WithoutCancel()) {
+    if (const fiberscope::RequestIdentity* const request = fiberscope::this_fiber::request()) request_.emplace(*request);
+  }
+
+ private:
+  const fiberscope::ContextScope context_;
+  std::optional<fiberscope::RequestScope> request_;
 };
 
 }  // namespace
@@ -111,8 +101,18 @@ void Store::FillShelves() {
   for (const char* const item : {"apple", "pear", "plum"}) shelves_[item] = kFullShelf;
 }
 
-OrderService::OrderService(fiberscope::Scheduler& scheduler, OrderLog log, const Options& options)
+OrderService::OrderService(fiberscope::Scheduler& scheduler, OrderLog log, const Instruments& instruments,
+                           const Options& options)
     : scheduler_(scheduler),
+      requests_(instruments.requests),
+      logger_(instruments.log.logger("orders")),
+      inventory_logger_(instruments.log.logger("inventory")),
+      outcomes_(instruments, "orders", "Orders, by what became of them."),
+      batch_orders_(prometheus::BuildHistogram()
+                        .Name("demo_inventory_batch_orders")
+                        .Help("Orders that share one write to the disk.")
+                        .Register(instruments.metrics)
+                        .Add({}, prometheus::Histogram::BucketBoundaries{1, 2, 4, 8, 16})),
       options_(options),
       acceptor_(scheduler.get_executor()),
       log_(std::move(log)),
@@ -122,16 +122,7 @@ OrderService::OrderService(fiberscope::Scheduler& scheduler, OrderLog log, const
                                  .name = "order-worker"}) {}
 
 absl::StatusOr<tcp::endpoint> OrderService::Start() {
-  error_code error;
-  acceptor_.open(options_.endpoint.protocol(), error);
-  if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor_.bind(options_.endpoint, error);
-  if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
-  if (error) {
-    return absl::UnavailableError(absl::StrFormat("order service: listen on %s:%d: %s",
-                                                  options_.endpoint.address().to_string(), options_.endpoint.port(),
-                                                  error.message()));
-  }
+  if (absl::Status status = Listen("order service", options_.endpoint, acceptor_); !status.ok()) return status;
   Connections();  // on the index page before there is one
   scheduler_.Spawn([this] { AcceptConnections(); }, {.name = "accept"});
   scheduler_.Spawn([this] { RunInventory(); }, {.name = "inventory"});
@@ -140,47 +131,24 @@ absl::StatusOr<tcp::endpoint> OrderService::Start() {
 }
 
 void OrderService::AcceptConnections() {
-  for (;;) {
-    error_code error;
-    tcp::socket socket = acceptor_.async_accept(use_fiber[error]);
-    if (error == asio::error::operation_aborted) return;
-    if (error) {  // out of descriptors, or the client left already
-      fiberscope::this_fiber::SleepFor(std::chrono::milliseconds(10));
-      continue;
-    }
+  AcceptAll(acceptor_, [this](tcp::socket socket) {
     fiberscope::Spawn([this, socket = std::move(socket)]() mutable { ServeConnection(std::move(socket)); },
                       {.name = "connection"});
-  }
+  });
 }
 
 void OrderService::ServeConnection(tcp::socket socket) {
   const OpenConnection open;
-  boost::beast::flat_buffer buffer(16 * 1024);
-  for (;;) {
-    error_code error;
-    Request request;
-    http::async_read(socket, buffer, request, use_fiber[error]);
-    if (error) return;
-
-    // A fiber of its own for the request, labelled with it: everything it spawns and waits for carries the label. It
-    // uses this fiber's variables, so it lives in a scope.
-    Response response{http::status::ok, request.version()};
-    fiberscope::Scope scope;
-    scope.Spawn([&] { Answer(request, response); },
-                {.name = "request", .labels = fiberscope::Labels{{"route", "/order"}}});
-    scope.Join();
-
-    response.set(http::field::content_type, "application/json");
-    response.keep_alive(request.keep_alive());
-    response.prepare_payload();
-    http::async_write(socket, response, use_fiber[error]);
-    if (error || !response.keep_alive()) return;
-  }
+  ServeRequests(socket, "request", [this](const HttpRequest& request, HttpResponse& response) { Answer(request, response); });
 }
 
-void OrderService::Answer(const Request& request, Response& response) {
-  // In an execution trace: all that is done for it, whichever fiber does it.
-  const fiberscope::TraceTask task("order");
+void OrderService::Answer(const HttpRequest& request, HttpResponse& response) {
+  fiberscope::server::ServedRequest served(
+      requests_, {.identity = IdentityOf(request),
+                  .route = kRoute,
+                  .method = {request.method_string().data(), request.method_string().size()},
+                  .task = "order"});
+  response.set("X-Request-Id", fiberscope::this_fiber::request()->id.text());
   // What is done for this request ends by then, here, in the pool, and in the inventory.
   const fiberscope::ContextScope deadline(fiberscope::this_fiber::context().WithTimeout(options_.request_timeout));
   Order order;
@@ -189,14 +157,28 @@ void OrderService::Answer(const Request& request, Response& response) {
     order.number = next_order_.fetch_add(1, std::memory_order_relaxed) + 1;
     left = AwaitOrder(order);
   }
-  boost::json::object answer;
   if (left.ok()) {
-    answer = {{"order", order.number}, {"item", order.item}, {"quantity", order.quantity}, {"left", *left}};
+    response.body() = boost::json::serialize(boost::json::object{
+                          {"order", order.number}, {"item", order.item}, {"quantity", order.quantity}, {"left", *left}}) +
+                      "\n";
   } else {
-    response.result(HttpStatus(left.status().code()));
-    answer["error"] = std::string(left.status().message());
+    SetError(left.status(), response);
   }
-  response.body() = boost::json::serialize(answer) + "\n";
+  served.set_status(static_cast<int>(response.result_int()));
+  Tell(order, left, response);
+}
+
+void OrderService::Tell(const Order& order, const absl::StatusOr<int>& left, const HttpResponse& response) {
+  if (left.ok()) {
+    outcomes_.Count("placed");
+    logger_.Info("order placed", {{"order", order.number}, {"item", order.item}, {"quantity", order.quantity}, {"left", *left}});
+  } else if (IsFailure(response)) {
+    outcomes_.Count("failed");
+    logger_.Error("order failed", {{"order", order.number}, {"item", order.item}, {"error", left.status()}});
+  } else {
+    outcomes_.Count("refused");
+    logger_.Info("order refused", {{"order", order.number}, {"item", order.item}, {"error", left.status()}});
+  }
 }
 
 absl::StatusOr<int> OrderService::AwaitOrder(const Order& order) {
@@ -217,9 +199,11 @@ absl::StatusOr<int> OrderService::PlaceOrder(const Order& order) {
   if (options_.leak && order.number % kLeakEvery == 0) {
     // The record outlives the request, so it must not end with the request's context. Nothing else will end it either.
     fiberscope::Spawn([this, number = order.number] { Audit(number); },
-                      {.name = "audit", .context = fiberscope::this_fiber::context().WithoutCancel()});
+                      {.name = "audit",
+                       .labels = fiberscope::Labels{{"route", kRoute}},  // and not the request's: it will be over
+                       .context = fiberscope::this_fiber::context().WithoutCancel()});
   }
-  if (options_.slow_every != 0 && order.number % options_.slow_every == 0) CheckCredit();
+  if (absl::Status status = CheckCredit(order); !status.ok()) return status;
   const auto reply = std::make_shared<Reply>();
   reservations_.Send({order, fiberscope::this_fiber::context(), reply});
   std::optional<int> left;
@@ -233,10 +217,13 @@ absl::StatusOr<int> OrderService::PlaceOrder(const Order& order) {
   return *left;
 }
 
-// Somebody else's service, which is slow at times.
-void OrderService::CheckCredit() const {
+// Somebody else's service, which is slow at times, and fails at times.
+absl::Status OrderService::CheckCredit(const Order& order) const {
   const fiberscope::TraceRegion region("credit check");
-  fiberscope::this_fiber::SleepFor(options_.slow_by);
+  const auto is_one_in = [&](uint64_t every) { return every != 0 && order.number % every == 0; };
+  if (is_one_in(options_.slow_every)) fiberscope::this_fiber::SleepFor(options_.slow_by);
+  if (is_one_in(options_.error_every)) return absl::InternalError("the credit check failed");
+  return absl::OkStatus();
 }
 
 void Ranking::Add(const Order& order) {
@@ -259,11 +246,12 @@ void OrderService::RunInventory() {
 }
 
 void OrderService::ReserveAndLog(std::vector<Reservation> batch) {
-  const fiberscope::TraceRegion region("reserve");
   std::vector<Reservation> taken;
   std::string lines;
   for (Reservation& each : batch) {
     if (each.context.cancelled()) continue;
+    const WorkFor request(each.context);
+    const fiberscope::TraceRegion region("reserve");
     const absl::StatusOr<int> left = store_.Take(each.order.item, each.order.quantity);
     if (!left.ok()) {
       each.reply->refusal.Send(left.status());
@@ -275,8 +263,11 @@ void OrderService::ReserveAndLog(std::vector<Reservation> batch) {
   }
   if (taken.empty()) return;
 
+  batch_orders_.Observe(static_cast<double>(taken.size()));
   const absl::Status logged = log_.Append(lines);
   for (const Reservation& each : taken) {
+    const WorkFor request(each.context);
+    inventory_logger_.Info("reserved", {{"order", each.order.number}, {"left", each.left}, {"stored", logged}});
     if (logged.ok()) {
       each.reply->left.Send(each.left);
     } else {

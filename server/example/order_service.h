@@ -1,5 +1,5 @@
 // A small order service, so that there is something real to look at: an HTTP front, a pool of workers, an inventory
-// with a store behind a mutex and a log on the disk, a housekeeper.
+// with a store behind a mutex and a log on the disk, a housekeeper. A gateway (gateway.h) stands before it.
 //
 //     connection ──spawn──► request ──submit──► order worker ──reservations──► inventory ──reply──► order worker
 //     (one fiber each)      (one each)          (a pool of 4)   (channel, 0)    (one)       (two channels, 1)
@@ -9,20 +9,21 @@
 //
 // What it shows: a context with a deadline for each request, which ends every wait made on its behalf, on whatever
 // fiber; a scope that the request's fiber cannot outlive; a pool that rejects what is too much; a select with a
-// timeout; a blocking call marked as one.
+// timeout; a blocking call marked as one. And a request that is known by its id all the way: its context goes along by itself to
+// the fibers of the pool, and with the reservation through the channel, so that the inventory works for it as well.
 //
-// With `slow_every`, one in so many orders waits for a credit check that takes its time: what a flight recorder is for.
+// With `slow_every`, one in so many orders waits for a credit check that takes its time: what a flight recorder is for. With
+// `error_every` the check of one in so many fails.
 //
 // With `leak`, every 10th order also hands a record to an audit log whose reader was forgotten: one fiber more that
 // waits in a channel send for ever, as leaks do in real services.
 #ifndef FIBERSCOPE_SERVER_EXAMPLE_ORDER_SERVICE_H_
 #define FIBERSCOPE_SERVER_EXAMPLE_ORDER_SERVICE_H_
 
+#include <prometheus/histogram.h>
+
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/beast/http/empty_body.hpp>
-#include <boost/beast/http/message.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -40,7 +41,11 @@
 #include "runtime/scheduler.h"
 #include "runtime/sync/channel.h"
 #include "runtime/sync/mutex.h"
+#include "server/example/http_front.h"
+#include "server/example/instruments.h"
 #include "server/example/order_log.h"
+#include "server/example/outcomes.h"
+#include "server/log/log.h"
 
 namespace demo {
 
@@ -101,13 +106,14 @@ class OrderService {
     bool leak = false;
     uint64_t slow_every = 0;  // one in so many orders takes `slow_by` longer; 0: none does
     std::chrono::nanoseconds slow_by{0};
+    uint64_t error_every = 0;
     uint32_t order_workers = 4;
     size_t order_queue = 64;
     std::chrono::nanoseconds request_timeout = std::chrono::seconds(2);
     std::chrono::nanoseconds inventory_timeout = std::chrono::seconds(1);
   };
 
-  OrderService(fiberscope::Scheduler& scheduler, OrderLog log, const Options& options);
+  OrderService(fiberscope::Scheduler& scheduler, OrderLog log, const Instruments& instruments, const Options& options);
 
   // Binds and spawns the service's fibers; they run until the scheduler stops. The address it listens on.
   absl::StatusOr<boost::asio::ip::tcp::endpoint> Start();
@@ -115,21 +121,24 @@ class OrderService {
   uint64_t requests() const { return next_order_.load(std::memory_order_relaxed); }
 
  private:
-  using Request = boost::beast::http::request<boost::beast::http::empty_body>;
-  using Response = boost::beast::http::response<boost::beast::http::string_body>;
-
   void AcceptConnections();
   void ServeConnection(boost::asio::ip::tcp::socket socket);
-  void Answer(const Request& request, Response& response);
+  void Answer(const HttpRequest& request, HttpResponse& response);
+  void Tell(const Order& order, const absl::StatusOr<int>& left, const HttpResponse& response);
   absl::StatusOr<int> AwaitOrder(const Order& order);
   absl::StatusOr<int> PlaceOrder(const Order& order);
-  void CheckCredit() const;
+  absl::Status CheckCredit(const Order& order) const;
   void RunInventory();
   void ReserveAndLog(std::vector<Reservation> batch);
   void RunHousekeeper();
   void Audit(uint64_t order);
 
   fiberscope::Scheduler& scheduler_;
+  fiberscope::server::RequestRegistry& requests_;
+  const fiberscope::log::Logger logger_;
+  const fiberscope::log::Logger inventory_logger_;
+  Outcomes outcomes_;
+  prometheus::Histogram& batch_orders_;
   const Options options_;
   boost::asio::ip::tcp::acceptor acceptor_;
   OrderLog log_;  // the inventory's

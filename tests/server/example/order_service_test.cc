@@ -6,6 +6,7 @@
 
 #include <boost/asio/ip/address_v4.hpp>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -19,6 +20,7 @@
 #include "runtime/scheduler.h"
 #include "runtime/wait_reason.h"
 #include "server/example/order_log.h"
+#include "tests/server/example/quiet_instruments.h"
 #include "tests/testing/raw_client.h"
 
 namespace demo {
@@ -35,7 +37,7 @@ class OrderServiceTest : public ::testing::TestWithParam<int> {
   void Start(OrderLog log, OrderService::Options options) {
     options.endpoint = {boost::asio::ip::address_v4::loopback(), 0};
     scheduler_ = std::make_unique<fiberscope::Scheduler>(fiberscope::SchedulerOptions{.processors = GetParam()});
-    service_ = std::make_unique<OrderService>(*scheduler_, std::move(log), options);
+    service_ = std::make_unique<OrderService>(*scheduler_, std::move(log), instruments_.all(), options);
     const auto endpoint = service_->Start();
     ASSERT_TRUE(endpoint.ok()) << endpoint.status();
     port_ = endpoint->port();
@@ -56,6 +58,7 @@ class OrderServiceTest : public ::testing::TestWithParam<int> {
   }
 
   uint16_t port() const { return port_; }
+  const QuietInstruments& instruments() const { return instruments_; }
   HttpReply Order(const std::string& target = kOrder) { return Fetch(port_, target); }
 
   void TearDown() override {
@@ -76,6 +79,7 @@ class OrderServiceTest : public ::testing::TestWithParam<int> {
   }
 
  private:
+  QuietInstruments instruments_;
   std::unique_ptr<fiberscope::Scheduler> scheduler_;
   std::unique_ptr<OrderService> service_;
   uint16_t port_ = 0;
@@ -110,6 +114,58 @@ TEST_P(OrderServiceTest, AnswersEachOrderByWhatBecameOfIt) {
     EXPECT_EQ(reply.body, row.body) << row.target;
     EXPECT_EQ(reply.Field("Content-Type"), "application/json") << row.target;
   }
+}
+
+TEST_P(OrderServiceTest, OneInSoManyFailsIfThatIsAskedFor) {
+  StartWithFile({.error_every = 2});
+  EXPECT_EQ(Order().status, 200);
+  const HttpReply failed = Order();
+  EXPECT_EQ(failed.status, 500);
+  EXPECT_EQ(failed.body, "{\"error\":\"the credit check failed\"}\n");
+  EXPECT_EQ(Order("/order?item=apple&quantity=10001").status, 409);
+}
+
+TEST_P(OrderServiceTest, ItIsCountedWhatBecameOfEachOrder) {
+  StartWithFile({.error_every = 2});
+  for (int i = 0; i < 4; ++i) Order();
+  Order("/order");
+  const std::string metrics = instruments().MetricsText();
+  for (const char* line : {"demo_orders_total{outcome=\"placed\"} 2\n", "demo_orders_total{outcome=\"failed\"} 2\n",
+                           "demo_orders_total{outcome=\"refused\"} 1\n", "demo_inventory_batch_orders_count 2\n"}) {
+    EXPECT_NE(metrics.find(line), std::string::npos) << line << metrics;
+  }
+  EXPECT_EQ(instruments().vars.Json(), "{\n\"orders\": {\"failed\": 2, \"placed\": 2, \"refused\": 1}\n}\n");
+  const std::vector<fiberscope::server::RouteSnapshot> routes = instruments().requests.Read();
+  ASSERT_EQ(routes.size(), 1u);
+  EXPECT_EQ(routes[0].finished, (std::map<int, uint64_t>{{200, 2}, {400, 1}, {500, 2}}));
+}
+
+TEST_P(OrderServiceTest, AnAnswerNamesItsRequest) {
+  StartWithFile({});
+  EXPECT_EQ(Fetch(port(), kOrder, "GET", "X-Request-Id: r-1\r\n").Field("X-Request-Id"), "r-1");
+  EXPECT_EQ(Order().Field("X-Request-Id").size(), 36u);  // a UUID
+}
+
+// The inventory's fiber works for the request as well, by its labels, while it has the request in hand.
+TEST_P(OrderServiceTest, ASlowRequestIsSeenWithTheFiberThatServesIt) {
+  StartWithStuckLog({.request_timeout = std::chrono::hours(1), .inventory_timeout = std::chrono::hours(1)});
+  RawClient client;
+  ASSERT_TRUE(client.Connect(port()));
+  ASSERT_TRUE(client.Request("GET", kOrder, "X-Request-Id: r-1\r\n"));
+  std::set<std::string> seen;
+  while (seen != std::set<std::string>{"order-worker", "request"}) {
+    seen.clear();
+    fiberscope::ForEachFiber({.stacks = false}, [&](const fiberscope::FiberSnapshot& fiber) {
+      for (const fiberscope::Label& label : fiber.labels) {
+        if (label.key == "request_id" && label.value == "r-1") seen.insert(std::string(fiber.name));
+      }
+      return true;
+    });
+  }
+  const std::vector<fiberscope::server::RouteSnapshot> routes = instruments().requests.Read();
+  ASSERT_EQ(routes.size(), 1u);
+  ASSERT_EQ(routes[0].oldest.size(), 1u);
+  EXPECT_EQ(routes[0].oldest[0].identity.id.text(), "r-1");
 }
 
 TEST_P(OrderServiceTest, AnOrderThatCannotBeStoredIsRefusedAndItsItemsPutBack) {
