@@ -45,7 +45,9 @@
 #include "server/example/order_service.h"
 #include "server/watch/health_watch.h"
 #include "server/log/log.h"
+#include "server/metrics/log_collector.h"
 #include "server/requests/request_registry.h"
+#include "server/vars/log_vars.h"
 #include "server/vars/var_registry.h"
 
 ABSL_FLAG(std::string, addr, "127.0.0.1:6060", "where the debug server listens; port 0: the system chooses");
@@ -200,6 +202,8 @@ int Run() {
   const auto metrics = std::make_shared<prometheus::Registry>();
   const auto vars = std::make_shared<fiberscope::server::VarRegistry>();
 
+  fiberscope::server::PublishLogVars(*vars, **log).IgnoreError();  // nothing else is there yet
+
   fiberscope::server::DebugServerOptions options;
   options.address = debug->host;
   options.port = debug->port;
@@ -207,7 +211,7 @@ int Run() {
   options.health_watch = watch->get();
   options.log_levels = &(*log)->levels();
   options.requests = requests;
-  options.metrics = {metrics};
+  options.metrics = {metrics, std::make_shared<fiberscope::server::LogCollector>(**log)};
   options.vars = vars;
   auto server = fiberscope::server::DebugServer::Start(options);
   if (!server.ok()) return Fail(std::string(server.status().message()));

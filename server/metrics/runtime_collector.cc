@@ -233,6 +233,16 @@ void AddLosses(const RuntimeFigures& figures, FamilyList& list) {
   lost("trace texts", figures.lost_trace_texts);
 }
 
+void AddMalformed(const MalformedIdentityCounts& counts, FamilyList& list) {
+  const auto malformed = [&](const char* field, uint64_t count) {
+    list.Counter("fiber_malformed_identities_total", "Header fields of requests that were not taken over, as they are malformed.",
+                 Value(count), {{"field", field}});
+  };
+  malformed("x-request-id", counts.request_ids);
+  malformed("traceparent", counts.traceparents);
+  malformed("tracestate", counts.tracestates);
+}
+
 }  // namespace
 
 RuntimeFigures ReadRuntimeFigures() {
@@ -249,6 +259,7 @@ RuntimeFigures ReadRuntimeFigures() {
       .dropped_trace_events = ExecutionTrace::dropped_events(),
       .lost_trace_stacks = ExecutionTrace::lost_stacks(),
       .lost_trace_texts = ExecutionTrace::lost_texts(),
+      .malformed = MalformedIdentities(),
   };
 }
 
@@ -264,6 +275,7 @@ std::vector<prometheus::MetricFamily> RuntimeFamilies(const RuntimeFigures& figu
   AddStacks(figures, list);
   AddContention(figures, list);
   AddLosses(figures, list);
+  AddMalformed(figures.malformed, list);
   return list.Take();
 }
 

@@ -22,6 +22,7 @@
 #include "runtime/pause_log.h"
 #include "runtime/process_metrics.h"
 #include "runtime/process_pools.h"
+#include "runtime/request.h"
 
 namespace fiberscope::server {
 
@@ -40,6 +41,7 @@ struct RuntimeFigures {
   uint64_t dropped_trace_events = 0;
   uint64_t lost_trace_stacks = 0;
   uint64_t lost_trace_texts = 0;
+  MalformedIdentityCounts malformed = {};
 };
 
 // Thread-safe. Blocks the thread as long as what is read does: milliseconds for 100,000 fibers.

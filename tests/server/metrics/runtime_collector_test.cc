@@ -42,6 +42,7 @@ RuntimeFigures Figures() {
   totals.steals = 9;
   totals.stalls_blocked = 1;
   totals.workers = 6;
+  figures.malformed = {.request_ids = 3, .traceparents = 4};
   totals.scheduling_latency.counts[0] = 1;    // below 1 ns
   totals.scheduling_latency.counts[10] = 2;   // below 1024 ns
   totals.scheduling_latency.counts[11] = 4;   // below 2048 ns
@@ -130,6 +131,10 @@ TEST(RuntimeFamiliesTest, TellsWhatGoDoesNot) {
            "fiber_stack_bytes{kind=\"in use\"} 61440",
            "fiber_stack_guards_info{mode=\"mprotect\"} 1",
            "fiber_lost_total{what=\"trace events\"} 0",
+           "# TYPE fiber_malformed_identities_total counter",
+           "fiber_malformed_identities_total{field=\"x-request-id\"} 3",
+           "fiber_malformed_identities_total{field=\"traceparent\"} 4",
+           "fiber_malformed_identities_total{field=\"tracestate\"} 0",
        }) {
     EXPECT_TRUE(Has(text, line)) << line << "\n" << text;
   }

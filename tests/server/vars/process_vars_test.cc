@@ -77,6 +77,9 @@ TEST(ProcessVarsTest, ShowTheProcess) {
   const boost::json::object& thumbnails = mine.at("pools").at(0).as_object();
   EXPECT_EQ(thumbnails.at("name").as_string(), "thumbnails");
   EXPECT_EQ(thumbnails.at("fibers").to_number<int>(), 3);
+  EXPECT_EQ(mine.at("malformed_identities").at("traceparents").to_number<int>(), 0);
+  AcceptRequest({.traceparent = "00-"});
+  EXPECT_EQ(boost::json::parse(registry.Json()).at("fiberscope").at("malformed_identities").at("traceparents").to_number<int>(), 1);
 
   channel.Close();
   fiber.Join();
