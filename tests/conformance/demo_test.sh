@@ -153,14 +153,14 @@ expect index "$index" "<a href='threads\?debug=1'>threads</a>"
 expect index "$index" "<a href='wall\?debug=1'>wall</a>"
 used=$("$demo" --addr="$address" 2>&1) && fail "a second demo on $address started"
 [[ $(wc -l <<<"$used") == 1 && $used == demo:*"$address"* ]] || fail "port in use is not one clear line: $used"
-for bad in --addr=nowhere --addr=1.2.3.4.5:6 --addr=192.0.2.1:0 --park=-1 --load=-1 --service_addr=x --processors=-3 \
+for bad in --gateway_addr=x --error_every=-1 --log_level=loud --log_format=xml --addr=nowhere --addr=1.2.3.4.5:6 --addr=192.0.2.1:0 --park=-1 --load=-1 --service_addr=x --processors=-3 \
   --log_dir=/nowhere --log_dir=/dev/null --log_dir=/proc; do
   status=0
   said=$("$demo" --addr=127.0.0.1:0 $bad 2>&1) || status=$?
   [[ $status == 1 && $(wc -l <<<"$said") == 1 && $said == demo:* ]] || fail "$bad: status $status, said: $said"
 done
 help=$("$demo" --help || true)  # Abseil's ends with status 1
-for flag in addr service_addr processors load leak park stall log_dir; do expect --help "$help" "^ +--$flag \("; done
+for flag in addr gateway_addr service_addr processors load leak park stall log_dir log_level log_format slow_every error_every; do expect --help "$help" "^ +--$flag \("; done
 said=$(TMPDIR=/nowhere "$demo" --addr=127.0.0.1:0 2>&1) && fail "the demo started without a place for its log"
 [[ $said == "demo: order log: make a directory in /nowhere: No such file or directory" ]] || fail "TMPDIR=/nowhere: said: $said"
 stop_demo

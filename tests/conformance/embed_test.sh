@@ -9,7 +9,7 @@ here=$(dirname "$0")
 . "$here/demo.sh"
 go build -o "$TEST_TMPDIR/fetch" "$here/fetch.go"
 
-listing=$(awk '/^```cpp$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$readme")
+listing=$(awk '/^```cpp$/ { inside = 1; next } inside && /^```$/ { exit } inside' "$readme")  # the first one
 diff <(cat "$source") <(echo "$listing") || fail "README's listing is not $source"
 
 address=127.0.0.1:6060

@@ -1,7 +1,8 @@
-// Gets a URL and writes the body to standard output; with -i, the status code and the headers before it.
+// Gets a URL and writes the body to standard output; with -i, the status code and the headers before it. -H adds a header field to
+// the request, and may repeat.
 // A stand-in for curl, which a fresh machine may not have.
 //
-//	fetch [-i] URL
+//	fetch [-i] [-H 'NAME: VALUE'] URL
 package main
 
 import (
@@ -10,12 +11,28 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 )
 
 func main() {
 	withHead := flag.Bool("i", false, "write status code and headers first, and take any status")
+	fields := http.Header{}
+	flag.Func("H", "a header field", func(field string) error {
+		name, value, found := strings.Cut(field, ": ")
+		if !found {
+			return fmt.Errorf("%q is not NAME: VALUE", field)
+		}
+		fields.Add(name, value)
+		return nil
+	})
 	flag.Parse()
-	response, err := http.Get(flag.Arg(0))
+	request, err := http.NewRequest(http.MethodGet, flag.Arg(0), nil)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	request.Header = fields
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
