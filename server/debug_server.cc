@@ -114,12 +114,12 @@ class DebugServer::Impl {
                       .timed = &IsDeltaRequest,
                       .handler = MakeNamedProfileHandler(*catalog_, kPprofPrefix)});
     routes.push_back({.path = "/debug/vars", .slow = true, .handler = MakeVarsHandler(*vars_)});
-    routes.push_back({.path = "/debug/history", .slow = true, .handler = MakeHistoryHandler(options.health_watch)});
     requests_ = std::move(options.requests);
     if (requests_ != nullptr) {
       options.metrics.insert(options.metrics.begin(), requests_);
       routes.push_back({.path = "/debug/requests", .slow = true, .handler = MakeRequestsHandler(*requests_)});
     }
+    routes.push_back({.path = "/debug/history", .slow = true, .handler = MakeHistoryHandler(options.health_watch)});
     page_ = MakePage(options.health_watch, std::move(options.metrics));
     routes.push_back({.path = "/metrics", .slow = true, .handler = MakeMetricsHandler(*page_)});
     if (options.log_levels != nullptr) {

@@ -43,12 +43,12 @@
 #include "server/example/load.h"
 #include "server/example/order_log.h"
 #include "server/example/order_service.h"
-#include "server/watch/health_watch.h"
 #include "server/log/log.h"
 #include "server/metrics/log_collector.h"
 #include "server/requests/request_registry.h"
 #include "server/vars/log_vars.h"
 #include "server/vars/var_registry.h"
+#include "server/watch/health_watch.h"
 
 ABSL_FLAG(std::string, addr, "127.0.0.1:6060", "where the debug server listens; port 0: the system chooses");
 ABSL_FLAG(std::string, gateway_addr, "127.0.0.1:0", "where the gateway listens, which calls the order service");
@@ -104,16 +104,6 @@ int Fail(const std::string& message) {
   return 1;
 }
 
-// Raised while --leak strands fibers, and when the CPUs are not enough for the load.
-std::vector<fiberscope::server::Threshold> Thresholds() {
-  return {{.name = "oldest channel send in seconds",
-           .figure = fiberscope::server::OldestWaitFigure(fiberscope::WaitReason::kChannelSend),
-           .bounds = {.raise_above = 10, .clear_below = 1}},
-          {.name = "scheduling latency p99 in seconds",
-           .figure = fiberscope::server::LatencyP99Figure(),
-           .bounds = {.raise_above = 0.05, .raise_after = 5, .clear_below = 0.01, .clear_after = 5}}};
-}
-
 // "--flag=127.0.0.1:0", of which the system chooses the port.
 absl::StatusOr<tcp::endpoint> ParseEndpoint(const char* flag, const std::string& text) {
   const std::optional<HostAndPort> parsed = ParseAddress(text);
@@ -141,6 +131,16 @@ absl::StatusOr<fiberscope::log::LogOptions> ParseLogOptions() {
 std::string Url(const tcp::endpoint& endpoint, const char* path) {
   const std::string host = endpoint.address().to_string();
   return absl::StrFormat(endpoint.address().is_v6() ? "http://[%s]:%d%s" : "http://%s:%d%s", host, endpoint.port(), path);
+}
+
+// Raised while --leak strands fibers, and when the CPUs are not enough for the load.
+std::vector<fiberscope::server::Threshold> Thresholds() {
+  return {{.name = "oldest channel send in seconds",
+           .figure = fiberscope::server::OldestWaitFigure(fiberscope::WaitReason::kChannelSend),
+           .bounds = {.raise_above = 10, .clear_below = 1}},
+          {.name = "scheduling latency p99 in seconds",
+           .figure = fiberscope::server::LatencyP99Figure(),
+           .bounds = {.raise_above = 0.05, .raise_after = 5, .clear_below = 0.01, .clear_after = 5}}};
 }
 
 int Run() {
@@ -194,8 +194,6 @@ int Run() {
     recorder = *std::move(started);
   }
 
-  auto watch = fiberscope::server::HealthWatch::Start({.thresholds = Thresholds()});
-  if (!watch.ok()) return Fail(std::string(watch.status().message()));
   const auto log = fiberscope::log::Log::Start(*log_options);
   if (!log.ok()) return Fail(std::string(log.status().message()));
   const auto requests = std::make_shared<fiberscope::server::RequestRegistry>();
@@ -204,15 +202,18 @@ int Run() {
 
   fiberscope::server::PublishLogVars(*vars, **log).IgnoreError();  // nothing else is there yet
 
+  auto watch = fiberscope::server::HealthWatch::Start({.thresholds = Thresholds()});
+  if (!watch.ok()) return Fail(std::string(watch.status().message()));
+
   fiberscope::server::DebugServerOptions options;
   options.address = debug->host;
   options.port = debug->port;
   options.flight_recorder = recorder.get();
-  options.health_watch = watch->get();
   options.log_levels = &(*log)->levels();
   options.requests = requests;
   options.metrics = {metrics, std::make_shared<fiberscope::server::LogCollector>(**log)};
   options.vars = vars;
+  options.health_watch = watch->get();
   auto server = fiberscope::server::DebugServer::Start(options);
   if (!server.ok()) return Fail(std::string(server.status().message()));
 

@@ -119,6 +119,34 @@ json::object PoolsOfName(const NamedPools& named) {
   };
 }
 
+json::value Quantiles(const std::optional<PauseQuantiles>& quantiles) {
+  if (!quantiles) return nullptr;
+  json::array seconds;
+  for (const std::chrono::nanoseconds each : *quantiles) seconds.push_back(Seconds(each));
+  return seconds;
+}
+
+json::object Pauses(const PauseStats& pauses) {
+  json::object kinds;
+  for (int i = 0; i < kPauseKindCount; ++i) {
+    const PauseKind kind = static_cast<PauseKind>(i);
+    kinds[PauseKindName(kind)] = {{"count", pauses.of(kind).count()},
+                                  {"total_seconds", Seconds(pauses.of(kind).sum)},
+                                  {"quantiles_seconds", Quantiles(QuantilesOf(pauses.latest, kind))}};
+  }
+  json::array latest;
+  for (const Pause& each : pauses.latest) {
+    latest.push_back({{"kind", PauseKindName(each.kind)},
+                      {"end", Seconds(each.end.time_since_epoch())},
+                      {"seconds", Seconds(each.duration)}});
+  }
+  return {{"count", pauses.count()},
+          {"total_seconds", Seconds(pauses.total())},
+          {"quantiles_seconds", Quantiles(QuantilesOf(pauses.latest))},
+          {"by_kind", kinds},
+          {"latest", latest}};
+}
+
 }  // namespace
 
 void PublishProcessVars(VarRegistry& registry) {
@@ -131,7 +159,10 @@ void PublishProcessVars(VarRegistry& registry) {
       .IgnoreError();
   registry
       .PublishFunc("fiberscope",
-                   [] { return FiberscopeJson(ReadProcessMetrics(), TakeFiberCensus(), ReadPools(), MalformedIdentities()); })
+                   [] {
+                     return FiberscopeJson(ReadProcessMetrics(), TakeFiberCensus(), ReadPools(), ReadPauses(),
+                                           MalformedIdentities());
+                   })
       .IgnoreError();
 }
 
@@ -174,7 +205,7 @@ json::value MemStatsJson(const MemStats& stats) {
 }
 
 json::value FiberscopeJson(const ProcessMetrics& metrics, const FiberCensus& census, const std::vector<NamedPools>& pools,
-                           const MalformedIdentityCounts& malformed) {
+                           const PauseStats& pauses, const MalformedIdentityCounts& malformed) {
   json::array schedulers;
   for (const NamedMetrics& each : metrics.schedulers) schedulers.push_back(Scheduler(each));
   json::array names;
@@ -189,6 +220,7 @@ json::value FiberscopeJson(const ProcessMetrics& metrics, const FiberCensus& cen
         {"in_use_bytes", census.stack_bytes}}},
       {"schedulers", schedulers},
       {"pools", names},
+      {"pauses", Pauses(pauses)},
       {"malformed_identities",
        {{"request_ids", malformed.request_ids},
         {"traceparents", malformed.traceparents},

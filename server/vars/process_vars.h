@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/fiber_census.h"
+#include "runtime/pause_log.h"
 #include "runtime/process_metrics.h"
 #include "runtime/process_pools.h"
 #include "runtime/request.h"
@@ -17,8 +18,9 @@ namespace fiberscope::server {
 // Publishes the three, but for names that are taken: an application may show something else under them.
 //   cmdline     the arguments; values of flags that look like secrets are REDACTED (handlers/cmdline.h)
 //   memstats    every field of Go's runtime.MemStats, below
-//   fiberscope  fibers by state and by what they wait for, stacks, the schedulers' counters, pools by name, what was malformed of
-//               requests' identities
+//   fiberscope  fibers by state and by what they wait for, stacks, the schedulers' counters, pools by name,
+//               pauses: how often and how long by kind, and the latest (runtime/pause_log.h),
+//               malformed_identities: what was malformed of requests' identities
 void PublishProcessVars(VarRegistry& registry);
 
 // The fields of Go's runtime.MemStats, by name and in order. A figure is real, or null where nobody knows it: those of mem_stats.h
@@ -28,9 +30,9 @@ void PublishProcessVars(VarRegistry& registry);
 // Go. BySize is empty: nobody counts by size.
 boost::json::value MemStatsJson(const MemStats& stats);
 
-// Durations in seconds.
+// Durations in seconds; ends of pauses since 1970.
 boost::json::value FiberscopeJson(const ProcessMetrics& metrics, const FiberCensus& census, const std::vector<NamedPools>& pools,
-                                  const MalformedIdentityCounts& malformed);
+                                  const PauseStats& pauses, const MalformedIdentityCounts& malformed);
 
 }  // namespace fiberscope::server
 
