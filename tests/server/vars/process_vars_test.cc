@@ -90,7 +90,7 @@ TEST(FiberscopeJsonTest, ShowsPausesInTheMannerOfReadGCStats) {
   PauseLog log;
   log.Add({.kind = PauseKind::kListing, .end = at(1'700'000'000), .duration = std::chrono::microseconds(20)});
   log.Add({.kind = PauseKind::kStallBlocked, .end = at(1'700'000'001), .duration = std::chrono::milliseconds(500)});
-  const boost::json::value pauses = FiberscopeJson({}, {}, {}, log.Read()).at("pauses");
+  const boost::json::value pauses = FiberscopeJson({}, {}, {}, log.Read(), {}).at("pauses");
   EXPECT_EQ(Text(pauses),
             R"({"count":2,"total_seconds":0.50002,"quantiles_seconds":[0.00002,0.00002,0.5,0.5,0.5],"by_kind":{)"
             R"("listing":{"count":1,"total_seconds":0.00002,"quantiles_seconds":[0.00002,0.00002,0.00002,0.00002,0.00002]},)"
