@@ -122,10 +122,11 @@ struct alignas(64) ControlBlock {
   StackBounds stack() const { return {stack_high - stack_bytes, stack_high}; }
 };
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-static_assert(offsetof(ControlBlock, wait_object_id) == 64 && offsetof(ControlBlock, wait) == 128, "cache lines as described");
-static_assert(sizeof(ControlBlock) <= 384, "a million fibers should cost 384 MB of blocks at most");
-#endif
+// With a sanitizer there is more to switch.
+inline constexpr bool kControlBlockIsPlain = sizeof(SwitchTarget) == sizeof(uintptr_t);
+static_assert(!kControlBlockIsPlain || (offsetof(ControlBlock, wait_object_id) == 64 && offsetof(ControlBlock, wait) == 128),
+              "cache lines as described");
+static_assert(!kControlBlockIsPlain || sizeof(ControlBlock) <= 384, "a million fibers should cost 384 MB of blocks at most");
 
 // The fiber whose record, or whose wait's timer, this is.
 inline ControlBlock& FiberOf(WaitRecord& record) {
