@@ -17,7 +17,7 @@ count() { grep -cE -- "$1" <<<"$2" || true; }
 equal() { [[ $2 == "$3" ]] || fail "$1: $2, not $3"; }
 
 seed=${TRACE_SEED:-$RANDOM}
-traces=${TRACE_COUNT:-25}
+traces=${TRACE_COUNT:-15}
 echo "TRACE_SEED=$seed"
 said=$("$sample" "$TEST_TMPDIR" "$traces" "$seed") || fail "the sample ended: $said"
 echo "$said"
