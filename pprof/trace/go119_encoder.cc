@@ -23,6 +23,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "pprof/trace/varint.h"
 #include "pprof/utf8.h"
 
 namespace fiberscope::pprof {
@@ -82,11 +83,6 @@ Record BlockRecord(std::string_view reason) {
   return Record::kBlock;
 }
 
-void AppendVarint(std::string& bytes, uint64_t value) {
-  for (; value >= 0x80; value >>= 7) bytes += static_cast<char>(value | 0x80);
-  bytes += static_cast<char>(value);
-}
-
 // The upper two bits say how many values follow the first; 3: that a length does.
 void AppendRecord(std::string& bytes, Record record, std::span<const uint64_t> values) {
   const size_t inlined = std::min<size_t>(values.size() - 1, 3);
@@ -111,7 +107,7 @@ class Tables {
     return strings_.try_emplace(ToValidUtf8(text), strings_.size() + 1).first->second;
   }
 
-  uint64_t Stack(std::span<const uintptr_t> pcs) { return pcs.empty() ? 0 : Stack(Frames(pcs)); }
+  uint64_t Stack(std::span<const uintptr_t> pcs) { return pcs.empty() ? 0 : Stack(frames_.Frames(pcs)); }
 
   // For a fiber of which there is no stack: readers of Go 1.19 want one of each.
   uint64_t UnknownEntry() { return Stack({{.pc = UINT64_MAX, .function = "(unknown)"}}); }
@@ -119,7 +115,7 @@ class Tables {
   // Of the outermost function alone.
   uint64_t Entry(std::span<const uintptr_t> pcs) {
     std::vector<TraceFrame> frames;
-    if (!pcs.empty()) frames = Frames(pcs);
+    if (!pcs.empty()) frames = frames_.Frames(pcs);
     if (frames.empty()) return 0;
     return Stack({frames.back()});
   }
@@ -151,8 +147,6 @@ class Tables {
     bytes.clear();
     return status;
   }
-
-  std::vector<TraceFrame> Frames(std::span<const uintptr_t> pcs) { return frames_.Frames(pcs); }
 
   // Frames are counted anew: readers of Go 1.23 take no stack of more than 2048 bytes, and 128 frames with large
   // numbers would be more.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "pprof/trace/trace_reason_text.h"
+#include "pprof/trace/varint.h"
 #include "pprof/utf8.h"
 #include "runtime/trace/trace_event.h"
 
@@ -28,11 +29,6 @@ constexpr size_t kMaxStatusBytes = 1 + 5 * 10;
 
 constexpr size_t kMaxBatchBytes = 64 << 10;
 constexpr size_t kMaxStringBytes = 1024;
-
-void AppendVarint(std::string& to, uint64_t value) {
-  for (; value >= 0x80; value >>= 7) to.push_back(static_cast<char>(value | 0x80));
-  to.push_back(static_cast<char>(value));
-}
 
 // Texts that a generation did not have yet: functions and files.
 class Strings {
@@ -155,6 +151,15 @@ absl::Status Go122Encoder::Write(const TraceGeneration& generation) {
     }
   }
   return PutBatch(kNoTraceThread, generation.start, frequency);
+}
+
+absl::Status WriteGo122Trace(const TraceGenerations& generations, TraceFormat format, TraceFrames& frames, ByteSink& sink) {
+  Go122Encoder encoder(frames, sink, format);
+  absl::Status status = encoder.Begin();
+  for (const auto& each : generations) {
+    if (status.ok()) status = encoder.Write(*each);
+  }
+  return status;
 }
 
 }  // namespace fiberscope::pprof

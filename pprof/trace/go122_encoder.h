@@ -44,6 +44,9 @@ class Go122Encoder {
   uint64_t bytes_written_ = 0;
 };
 
+// All of a trace at once. Returns the sink's first error.
+absl::Status WriteGo122Trace(const TraceGenerations& generations, TraceFormat format, TraceFrames& frames, ByteSink& sink);
+
 }  // namespace fiberscope::pprof
 
 #endif  // FIBERSCOPE_PPROF_TRACE_GO122_ENCODER_H_

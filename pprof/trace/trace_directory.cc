@@ -97,16 +97,6 @@ std::string FileName(std::string_view reason) {
   return absl::StrFormat("%s%sZ-%s%s", kPrefix, time, ForFileName(reason), kSuffix);
 }
 
-absl::Status Encode(const TraceGenerations& generations, Symbolizer& symbolizer, ByteSink& sink) {
-  const std::unique_ptr<TraceFrames> frames = MakeTraceFrames(symbolizer);
-  Go122Encoder encoder(*frames, sink, TraceFormat::kGo122);
-  absl::Status status = encoder.Begin();
-  for (const auto& each : generations) {
-    if (status.ok()) status = encoder.Write(*each);
-  }
-  return status;
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> TraceDirectory::Save(const FlightSnapshot& snapshot) {
@@ -127,7 +117,8 @@ absl::StatusOr<std::string> TraceDirectory::Write(const FlightSnapshot& snapshot
   const std::string unfinished = path + kUnfinished;
   absl::StatusOr<std::unique_ptr<FileSink>> file = FileSink::Create(unfinished);
   if (!file.ok()) return file.status();
-  absl::Status status = Encode(snapshot.generations, symbolizer_, **file);
+  const std::unique_ptr<TraceFrames> frames = MakeTraceFrames(symbolizer_);
+  absl::Status status = WriteGo122Trace(snapshot.generations, TraceFormat::kGo122, *frames, **file);
   status.Update((*file)->Close());
   if (status.ok() && rename(unfinished.c_str(), path.c_str()) != 0) status = ErrnoStatus("cannot rename to", path);
   if (status.ok()) return path;

@@ -141,7 +141,9 @@ class TraceThread {
   // As the thread's last section has left it. Two words that belong together: section_ says when they may be read.
   std::atomic<uint64_t> shown_fiber_{0};
   std::atomic<uint64_t> shown_place_{0};  // generation, processor, whether it is in a blocking call: 32, 31, 1 bits
-  // Whether the processor was taken out of the blocking call. Written by the thread, and by the thief.
+  // Whether the processor was taken out of the blocking call. Written by the thread as a call begins, relaxed: it has the processor
+  // then, so nobody steals it; and by the thief, whose release pairs with the acquire in SilentSince(). Who reads it too early
+  // finds the theft in the generation that goes on: the thief's section has begun.
   std::atomic<bool> robbed_{false};
 
   // The flip's, for the thread's first section in a later generation of that trace.

@@ -34,9 +34,6 @@ struct Recording {
   // Ends the present generation and gives it to all tracers. What it and those from `since` on do not say: `silence`; null if
   // nobody wants to know.
   void Cut(bool last, uint32_t since, Silence* silence);
-  // Adds a tracer at the beginning of a generation; takes it away.
-  void Add(Tracer& tracer, const Tracer::Sources& from);
-  void Remove(Tracer& tracer);
 
   void SweepFibers(std::vector<TraceStatus>& statuses);
   std::vector<TracedRunning> StillRunning() const;
@@ -191,17 +188,6 @@ void Recording::Cut(bool last, uint32_t since, Silence* silence) {
   for (Tracer* const each : tracers) each->kept_.push_back({.number = ended, .generation = cut, .bytes = bytes, .end = start});
 }
 
-void Recording::Add(Tracer& tracer, const Tracer::Sources& from) {
-  if (tracers.empty()) {
-    Begin(from);
-  } else {
-    Cut(/*last=*/false, 0, nullptr);
-  }
-  tracers.push_back(&tracer);
-}
-
-void Recording::Remove(Tracer& tracer) { std::erase(tracers, &tracer); }
-
 absl::StatusOr<std::unique_ptr<Tracer>> Tracer::Start(const Sources& sources) {
   if (!Prepare()) return absl::UnimplementedError("execution trace: this kernel has no membarrier(2), or forbids it");
   Recording& recording = TheRecording();
@@ -210,7 +196,13 @@ absl::StatusOr<std::unique_ptr<Tracer>> Tracer::Start(const Sources& sources) {
   }
   std::unique_ptr<Tracer> tracer(new Tracer());
   const std::lock_guard lock(recording.mutex);
-  recording.Add(*tracer, sources);
+  // Its first generation begins now.
+  if (recording.tracers.empty()) {
+    recording.Begin(sources);
+  } else {
+    recording.Cut(/*last=*/false, 0, nullptr);
+  }
+  recording.tracers.push_back(tracer.get());
   return tracer;
 }
 
@@ -228,7 +220,7 @@ TraceGenerations Tracer::CutAndList(bool last, bool first) {
     const std::lock_guard lock(recording.mutex);
     const uint32_t since = kept_.empty() ? recording.generation : kept_.front().number;
     recording.Cut(last && recording.tracers.size() == 1, since, first ? &silence : nullptr);
-    if (last) recording.Remove(*this);
+    if (last) std::erase(recording.tracers, this);
     for (const Kept& each : kept_) all.push_back(each.generation);
   }
   // What is in the list does not change any more, so this needs no lock. The recording's first one names all fibers itself.

@@ -67,14 +67,7 @@ ResponseHead TraceHead(const TraceOutput& output) {
 
 absl::Status WriteTrace(const TraceGenerations& generations, const TraceOutput& output, pprof::TraceFrames& frames,
                         pprof::ByteSink& sink) {
-  if (output.kind == kGo122) {
-    pprof::Go122Encoder encoder(frames, sink, output.format);
-    absl::Status status = encoder.Begin();
-    for (const auto& generation : generations) {
-      if (status.ok()) status = encoder.Write(*generation);
-    }
-    return status;
-  }
+  if (output.kind == kGo122) return pprof::WriteGo122Trace(generations, output.format, frames, sink);
   const absl::StatusOr<pprof::TraceTimeline> timeline = pprof::TraceTimeline::Make(generations);
   if (!timeline.ok()) return absl::InternalError(timeline.status().message());
   switch (output.kind) {

@@ -134,9 +134,7 @@ void Save(const std::string& path, const fiberscope::TraceGenerations& generatio
           TraceFormat format = TraceFormat::kGo122) {
   const auto frames = fiberscope::pprof::MakeTraceFrames(symbolizer);
   StringSink sink;
-  fiberscope::pprof::Go122Encoder encoder(*frames, sink, format);
-  absl::Status made = encoder.Begin();
-  for (const auto& each : generations) made.Update(encoder.Write(*each));
+  absl::Status made = WriteGo122Trace(generations, format, *frames, sink);
   SaveBytes(path, made, sink.text());
 
   // The strict reader finds what Go's might not.
